@@ -1,0 +1,115 @@
+/* cpu.h: inside of the cpu backend. cpu.c checks arguments and cuts work into ranges; a table of range functions, one for
+ * each instruction set and all compiled from the same text, does the arithmetic; pool.c runs ranges on threads. No result
+ * depends on how work is cut. */
+#ifndef R1_CPU_H
+#define R1_CPU_H
+
+#include "r1.h"
+
+/* ---- pool.c ---- */
+
+#define POOL_MAX 64 /* threads of a process, the caller's included */
+
+/* does items lo..hi on worker number worker (0: the caller) */
+typedef void range_fn(const void *args, int64_t lo, int64_t hi, int worker);
+
+void pool_acquire(int threads); /* at least that many threads until pool_release */
+void pool_release(void);
+int pool_cores(void);
+/* Runs fn over 0..n in ranges of grain, on at most threads threads, and returns when all is done. A pool that is busy
+ * with another caller's work leaves all of it to this caller. */
+void pool_run(int threads, int64_t n, int64_t grain, range_fn *fn, const void *args);
+
+/* ---- arguments of the range functions ---- */
+
+typedef struct { int op, how; int64_t rows, cols; float *y; const float *a, *b, *z; float s0, s1; } elem_args;
+typedef struct { elem_args e; float *dup; const float *dy; } glu_grad_args;
+typedef struct { int64_t rows, cols; float *y; const float *x; const int32_t *idx; int64_t nidx; int reverse; } reduce_args;
+
+/* c[i,j] (+)= sum over k ascending of a(i,k) b(k,j), one fma chain; a(i,k) = a[i*a_m + k*a_k], b(k,j) = b[k*b_k + j*b_n] */
+typedef struct {
+	int64_t m, n, k;
+	const float *a;
+	int64_t a_m, a_k;
+	const float *b, *bp; /* bp: b in panels, or NULL */
+	int64_t b_k, b_n;
+	float *c;
+	int64_t ldc;
+	const float *bias;
+	int acc;             /* the chains start from c */
+	int64_t mc, nc;      /* rows and panels of a task */
+	int64_t tasks_n;     /* tasks side by side */
+	float *scratch;      /* gemm_scratch floats a worker */
+} gemm_args;
+
+typedef struct { int64_t n, k, ld_n, ld_k; const float *w; float *out; } pack_args;
+
+typedef struct {
+	int64_t rows, cols;
+	float *y, *rstd, *dw;
+	const float *x, *w, *dy;
+	const float *rstd_in;
+	float eps;
+} norm_args;
+
+typedef struct { int64_t heads, d, positions; float *y; const float *x, *table; const int32_t *pos; float sign; } rope_args;
+
+typedef struct {
+	int64_t h, g, d; /* query heads, key heads, head size */
+	float scale, softcap;
+	int64_t window;
+	float *o, *lse;
+	const float *q, *k, *v;
+	const int32_t *segs;
+	int64_t nseqs;
+	const int32_t *rows_seq; /* sequence of each row */
+	/* paged */
+	const int32_t *table, *rows;
+	int64_t slots, table_cols;
+	/* gradient */
+	float *dq, *dk, *dv;
+	const float *dout, *oin, *lse_in;
+	float *scratch; /* 4 * 256 floats a worker */
+} attn_args;
+
+typedef struct {
+	int64_t rows, v, ldz;
+	float *z; /* logits of the rows at hand */
+	float softcap;
+	const float *temp;
+	const int32_t *target;
+	float *logp, *ent, *lse;
+	const float *dlogp, *dent, *ent_in, *lse_in;
+	int32_t *token;
+	const uint32_t *counter, *key;
+} head_args;
+
+typedef struct { int64_t n; float *w, *m, *v; const float *g; double *partial; float keep, step, rbc2, gscale, beta1, beta2, eps; } optim_args;
+
+#define NORM_BLOCK 4096 /* elements of one partial sum of sq_norm */
+
+/* ---- the table of range functions ---- */
+
+typedef struct {
+	const char *name;
+	int mr, nr;           /* rows and columns of a gemm tile; nr is the width of a panel */
+	int64_t gemm_scratch; /* floats a worker */
+	double peak_flops;
+	range_fn *unary, *unary_grad, *binary, *affine, *fma, *clamp, *select;
+	range_fn *row_sum, *row_max, *col_sum, *seg_sum, *seg_scan, *scatter_add;
+	range_fn *gemm, *pack;
+	range_fn *rmsnorm, *rmsnorm_dx, *rmsnorm_dw, *rope, *glu, *glu_grad;
+	range_fn *attn, *attn_paged, *attn_grad;
+	range_fn *head_stats, *head_dlogits, *head_draw;
+	range_fn *sq_norm, *adamw;
+	range_fn *peak; /* rounds of the busiest fma loop, peak_flops each */
+} cpu_kernels;
+
+extern const cpu_kernels r1_kernels_portable;
+#if defined(__x86_64__)
+extern const cpu_kernels r1_kernels_avx2, r1_kernels_avx512;
+#elif defined(__aarch64__)
+extern const cpu_kernels r1_kernels_neon;
+#endif
+
+#endif
