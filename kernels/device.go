@@ -1,0 +1,190 @@
+// Package kernels is the tensor backend: devices, scopes that own tensors, operations at the grain of the transformer,
+// and reverse-mode differentiation over them.
+//
+// A [Device] is opened once. [Device.Do] runs a function with a [Scope]; everything made through the scope is freed when
+// the function returns, panics included. Operations are methods on the scope and return a [*Tensor]; the first error
+// sticks to the scope and is what Do returns, so that arithmetic reads as arithmetic:
+//
+//	err := dev.Do(ctx, func(s *kernels.Scope) error {
+//		h := s.Relu(s.Linear(s.FromF32(x, n, 2), w1.Tensor, b1.Tensor))
+//		loss := s.Mean(s.Square(s.Minus(s.Linear(h, w2.Tensor, nil), s.FromF32(y, n, 1))))
+//		s.Backward([]*kernels.Tensor{loss}, nil) // gradients add up in w1.Grad() and friends
+//		return s.Read(loss, out)
+//	})
+//
+// There are no finalizers, no modes and no hidden state. Token tensors are packed: all sequences end to end, described by
+// [Segs]. Letters in shapes: T packed tokens, N sequences, V vocabulary, D width, H heads, d head size.
+package kernels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/gor1/gor1/kernels/internal/native"
+)
+
+// Options says how to open a device. The zero value is the right one for most programs.
+type Options struct {
+	Threads  int    // threads to compute on; 0: one a core
+	ISA      string // instruction set of cpu: "portable", "avx2", "avx512", "neon"; "": the best one here. Bits are equal on all
+	BF16     string // bf16 numerics class: "fma", "dot", "tile"; "": the best one here
+	Fast     bool   // leave exact mode where the backend has a faster one
+	LibTorch string // folder of libtorch; only for "torch" and "cuda:N"
+}
+
+// Limits of a machine that [Device.Measure] measures.
+const (
+	PeakF32  = "f32"  // fp32 FLOP/s of the device's threads
+	PeakCopy = "copy" // bytes read plus written a second
+)
+
+// Stats counts what a device holds.
+type Stats struct {
+	LiveTensors int64 // blocks of memory in use, views not counted
+	LiveBytes   int64 // their bytes
+	PeakBytes   int64 // the most there were
+	CachedBytes int64 // freed and kept for the next allocation of that size
+}
+
+// Device is an opened backend. Its methods are safe for many goroutines.
+type Device struct {
+	be   *native.Backend
+	info native.Info
+	name string
+
+	mu     sync.Mutex // the fields below
+	free   map[int64][]block
+	stats  Stats
+	closed bool
+}
+
+var isaNames = map[string]int32{"": 0, "portable": 1, "avx2": 2, "avx512": 3, "neon": 4}
+var bf16Names = map[string]int32{"": 0, "fma": 1, "dot": 2, "tile": 3}
+
+// Open opens a device: "cpu" is built in. At most one Options may be given.
+func Open(name string, opts ...Options) (*Device, error) {
+	var o Options
+	if len(opts) > 1 {
+		return nil, fmt.Errorf("kernels: open %s: %d Options given, want at most one", name, len(opts))
+	}
+	if len(opts) == 1 {
+		o = opts[0]
+	}
+	switch {
+	case name == "cpu":
+	case name == "torch", name == "cuda", strings.HasPrefix(name, "cuda:"):
+		return nil, fmt.Errorf("kernels: open %s: the libtorch backend is not built into this version; use %q", name, "cpu")
+	default:
+		return nil, fmt.Errorf("kernels: open %q: no such device; known are \"cpu\", \"torch\", \"cuda:N\"", name)
+	}
+	isa, err := lookup("ISA", o.ISA, isaNames)
+	if err != nil {
+		return nil, err
+	}
+	bf16, err := lookup("BF16", o.BF16, bf16Names)
+	if err != nil {
+		return nil, err
+	}
+	be, err := native.Open(name, native.Options{Threads: int32(o.Threads), ISA: isa, BF16: bf16, Fast: o.Fast})
+	if err != nil {
+		return nil, fmt.Errorf("kernels: open %s: %w", name, err)
+	}
+	info, err := be.Info()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("kernels: open %s: %w", name, err), be.Close())
+	}
+	return &Device{be: be, info: info, name: name, free: map[int64][]block{}}, nil
+}
+
+func lookup(field, value string, names map[string]int32) (int32, error) {
+	v, ok := names[value]
+	if !ok {
+		known := make([]string, 0, len(names))
+		for n := range names {
+			if n != "" {
+				known = append(known, n)
+			}
+		}
+		sort.Strings(known)
+		return 0, fmt.Errorf("kernels: open: Options.%s is %q; known are %s", field, value, strings.Join(known, ", "))
+	}
+	return v, nil
+}
+
+// Name is the name the device was opened with.
+func (d *Device) Name() string { return d.name }
+
+// String describes the device for people: its name, instruction set and threads.
+func (d *Device) String() string { return d.info.Description }
+
+// Threads is how many threads compute.
+func (d *Device) Threads() int { return int(d.info.Threads) }
+
+// ISA is the instruction set in use, as in [Options].
+func (d *Device) ISA() string {
+	for name, v := range isaNames {
+		if v == d.info.ISA && name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// Exact reports whether the execution contract holds: every row's result is the same bits whatever batch, thread count
+// or cache it was computed with.
+func (d *Device) Exact() bool { return d.info.Exact }
+
+// Memory is the device's memory in bytes; 0 where it is not known.
+func (d *Device) Memory() int64 { return d.info.Memory }
+
+// Measure measures a limit of the machine, [PeakF32] or [PeakCopy], for about the given time.
+func (d *Device) Measure(limit string, seconds float64) (float64, error) {
+	what, ok := map[string]int32{PeakF32: native.PeakF32, PeakCopy: native.PeakCopy}[limit]
+	if !ok {
+		return 0, fmt.Errorf("kernels: measure %q: known are %q and %q", limit, PeakF32, PeakCopy)
+	}
+	v, err := d.be.Measure(what, seconds)
+	if err != nil {
+		return 0, fmt.Errorf("kernels: measure %s: %w", limit, err)
+	}
+	return v, nil
+}
+
+// Stats returns the counters at this moment.
+func (d *Device) Stats() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stats
+}
+
+// Close frees the device. Parameters and buffers must have been freed before: that they were not is an error, and then
+// the device stays open.
+func (d *Device) Close() error {
+	d.Trim()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return fmt.Errorf("kernels: close %s: closed already", d.name)
+	}
+	if n := d.stats.LiveTensors; n != 0 {
+		return fmt.Errorf("kernels: close %s: %d tensors (%d bytes) are alive; free parameters and buffers first", d.name, n, d.stats.LiveBytes)
+	}
+	d.closed = true
+	return d.be.Close()
+}
+
+// Do runs fn with a scope and frees everything made through it when fn returns or panics. It returns fn's error, else
+// the first error of an operation. Once ctx is done operations fail with its error.
+func (d *Device) Do(ctx context.Context, fn func(s *Scope) error) error {
+	s := &Scope{st: &state{dev: d, ctx: ctx, root: &root{}}}
+	s.st.tape = &tape{}
+	defer s.st.close()
+	if err := fn(s); err != nil {
+		return err
+	}
+	return s.Err()
+}

@@ -1,0 +1,139 @@
+package kernels
+
+import "github.com/gor1/gor1/kernels/internal/native"
+
+// packedOf is w packed for matrix products where w is a parameter, else absent.
+func (s *Scope) packedOf(op string, w *Tensor) (native.Tensor, bool) {
+	if w.param == nil {
+		return native.Tensor{}, true
+	}
+	p, err := w.param.pack()
+	if !s.did(op, err, w) {
+		return native.Tensor{}, false
+	}
+	return p.n, true
+}
+
+// Linear is x wT + bias: x [.., K], w [N, K], bias [N] or nil, the result [.., N]. Each output is one chain of fma in
+// ascending k, and the bias is added to it.
+func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
+	if !s.want("Linear", x, w) || (bias != nil && !s.want("Linear", bias)) {
+		return s.dead()
+	}
+	if w.n.ND != 2 || x.n.ND == 0 || x.cols() != w.Dim(1) || (bias != nil && (bias.n.ND != 1 || bias.Dim(0) != w.Dim(0))) {
+		return s.fail("Linear", "x %s, w %s, bias %s: want [..,K], [N,K], [N]", x, w, bias)
+	}
+	shape := x.Shape()
+	shape[len(shape)-1] = w.Dim(0)
+	y := s.make("Linear", F32, shape...)
+	packed, ok := s.packedOf("Linear", w)
+	if y.dead || !ok || !s.did("Linear", s.st.dev.be.Linear(y.n, x.n, w.n, packed, absent(bias)), x, w) {
+		return s.dead()
+	}
+	if s.recording(x, w, bias) {
+		s.record("Linear", func(g *Scope) {
+			be := g.st.dev.be
+			if x.grads {
+				dx := g.like("Linear", x)
+				if packed, ok := g.packedOf("Linear", w); ok && !dx.dead && g.did("Linear", be.LinearDX(dx.n, y.grad.n, w.n, packed), y, w) {
+					g.addGrad(x, dx)
+				}
+			}
+			g.into(w, func(acc *Tensor) { g.did("Linear", be.LinearDW(acc.n, y.grad.n, x.n, native.Tensor{}), y, x) })
+			g.into(bias, func(acc *Tensor) { g.did("Linear", be.ColSum(acc.n, y.grad.n), y) })
+		}, y)
+	}
+	return y
+}
+
+func absent(t *Tensor) native.Tensor {
+	if t == nil {
+		return native.Tensor{}
+	}
+	return t.n
+}
+
+// MatMul is a b: a [.., M, K], b [K, N], the result [.., M, N].
+func (s *Scope) MatMul(a, b *Tensor) *Tensor {
+	if !s.want("MatMul", a, b) {
+		return s.dead()
+	}
+	if b.n.ND != 2 || a.n.ND == 0 || a.cols() != b.Dim(0) {
+		return s.fail("MatMul", "a %s, b %s: want [..,K], [K,N]", a, b)
+	}
+	shape := a.Shape()
+	shape[len(shape)-1] = b.Dim(1)
+	y := s.make("MatMul", F32, shape...)
+	if y.dead || !s.did("MatMul", s.st.dev.be.LinearDX(y.n, a.n, b.n, native.Tensor{}), a, b) {
+		return s.dead()
+	}
+	if s.recording(a, b) {
+		s.record("MatMul", func(g *Scope) {
+			if a.grads {
+				g.addGrad(a, g.Linear(y.grad, g.view(b), nil))
+			}
+			g.into(b, func(acc *Tensor) { g.did("MatMul", g.st.dev.be.LinearDW(acc.n, a.n, y.grad.n, native.Tensor{}), a, y) })
+		}, y)
+	}
+	return y
+}
+
+// ids uploads row numbers, checked against their bound.
+func (s *Scope) ids(op string, idx []int32, bound int) *Tensor {
+	for i, id := range idx {
+		if id < 0 || int(id) >= bound {
+			return s.fail(op, "id %d at %d is outside 0..%d", id, i, bound-1)
+		}
+	}
+	return s.FromI32(idx)
+}
+
+// Gather is the rows of x that idx names: x [R, ..], the result [len(idx), ..].
+func (s *Scope) Gather(x *Tensor, idx []int32) *Tensor {
+	if !s.want("Gather", x) {
+		return s.dead()
+	}
+	if x.n.ND == 0 {
+		return s.fail("Gather", "%s has no rows", x)
+	}
+	id := s.ids("Gather", idx, x.Dim(0))
+	shape := x.Shape()
+	shape[0] = len(idx)
+	y := s.make("Gather", F32, shape...)
+	if id.dead || y.dead || !s.did("Gather", s.st.dev.be.Gather(y.n, x.n, id.n), x) {
+		return s.dead()
+	}
+	if s.recording(x) {
+		s.record("Gather", func(g *Scope) {
+			g.into(x, func(acc *Tensor) { g.did("Gather", g.st.dev.be.ScatterAdd(acc.n, y.grad.n, id.n), x) })
+		}, y)
+	}
+	return y
+}
+
+// Embedding is the rows of w [V, D] that the token ids name, [T, D].
+func (s *Scope) Embedding(w *Tensor, ids []int32) *Tensor { return s.Gather(w, ids) }
+
+// Pick is one element of each row: y[t] = x[t, idx[t]] for x [T, C].
+func (s *Scope) Pick(x *Tensor, idx []int32) *Tensor {
+	if !s.want("Pick", x) {
+		return s.dead()
+	}
+	if x.n.ND != 2 || len(idx) != x.Dim(0) {
+		return s.fail("Pick", "%d numbers for %s", len(idx), x)
+	}
+	id := s.ids("Pick", idx, x.Dim(1))
+	y := s.make("Pick", F32, len(idx))
+	if id.dead || y.dead || !s.did("Pick", s.st.dev.be.Pick(y.n, x.n, id.n), x) {
+		return s.dead()
+	}
+	if s.recording(x) {
+		s.record("Pick", func(g *Scope) {
+			dx := g.like("Pick", x)
+			if !dx.dead && g.did("Pick", g.st.dev.be.PickGrad(dx.n, y.grad.n, id.n), x) {
+				g.addGrad(x, dx)
+			}
+		}, y)
+	}
+	return y
+}

@@ -1,0 +1,233 @@
+package kernels
+
+import "github.com/gor1/gor1/kernels/internal/native"
+
+// RMSNorm is x / sqrt(mean(x^2) + eps) * w along the last dimension (arXiv 1910.07467): x [.., D], w [D].
+func (s *Scope) RMSNorm(x, w *Tensor, eps float32) *Tensor {
+	if !s.want("RMSNorm", x, w) {
+		return s.dead()
+	}
+	if x.n.ND == 0 || w.n.ND != 1 || w.Dim(0) != x.cols() {
+		return s.fail("RMSNorm", "x %s, w %s: want [..,D], [D]", x, w)
+	}
+	y, rstd := s.like("RMSNorm", x), s.make("RMSNorm", F32, x.rows())
+	if y.dead || rstd.dead || !s.did("RMSNorm", s.st.dev.be.RMSNorm(y.n, rstd.n, x.n, w.n, eps), x, w) {
+		return s.dead()
+	}
+	if s.recording(x, w) {
+		s.record("RMSNorm", func(g *Scope) {
+			be := g.st.dev.be
+			if x.grads {
+				dx := g.like("RMSNorm", x)
+				if !dx.dead && g.did("RMSNorm", be.RMSNormDX(dx.n, y.grad.n, x.n, w.n, rstd.n), x) {
+					g.addGrad(x, dx)
+				}
+			}
+			g.into(w, func(acc *Tensor) { g.did("RMSNorm", be.RMSNormDW(acc.n, y.grad.n, x.n, rstd.n), x) })
+		}, y)
+	}
+	return y
+}
+
+// Rope turns each head's two halves by its position's angles, as Llama does (arXiv 2104.09864): x [T, H, d], pos i32 [T],
+// table [positions, d] with d/2 cosines and then d/2 sines.
+func (s *Scope) Rope(x, pos, table *Tensor) *Tensor {
+	if !s.want("Rope", x, table) || !s.ready("Rope", pos) {
+		return s.dead()
+	}
+	if pos == nil || pos.DType() != I32 || x.n.ND != 3 || table.n.ND != 2 || table.Dim(1) != x.Dim(2) || pos.Len() != x.Dim(0) {
+		return s.fail("Rope", "x %s, pos %s, table %s: want [T,H,d], i32 [T], [positions,d]", x, pos, table)
+	}
+	y := s.like("Rope", x)
+	if y.dead || !s.did("Rope", s.st.dev.be.Rope(y.n, x.n, pos.n, table.n, 0), x, pos, table) {
+		return s.dead()
+	}
+	if s.recording(x) {
+		s.record("Rope", func(g *Scope) {
+			dx := g.like("Rope", x)
+			if !dx.dead && g.did("Rope", g.st.dev.be.Rope(dx.n, y.grad.n, pos.n, table.n, 1), x) {
+				g.addGrad(x, dx)
+			}
+		}, y)
+	}
+	return y
+}
+
+// SwiGLU is silu(gate) up (arXiv 2002.05202).
+func (s *Scope) SwiGLU(gate, up *Tensor) *Tensor { return s.glu("SwiGLU", 0, gate, up) }
+
+// GeGLU is gelu(gate) up, with the tanh form.
+func (s *Scope) GeGLU(gate, up *Tensor) *Tensor { return s.glu("GeGLU", 1, gate, up) }
+
+func (s *Scope) glu(name string, act int32, gate, up *Tensor) *Tensor {
+	if !s.want(name, gate, up) {
+		return s.dead()
+	}
+	if !sameShape(gate, up) {
+		return s.fail(name, "gate %s, up %s", gate, up)
+	}
+	y := s.like(name, gate)
+	if y.dead || !s.did(name, s.st.dev.be.GLU(act, y.n, gate.n, up.n), gate, up) {
+		return s.dead()
+	}
+	if s.recording(gate, up) {
+		s.record(name, func(g *Scope) {
+			dgate, dup := g.like(name, gate), g.like(name, up)
+			if !dgate.dead && !dup.dead && g.did(name, g.st.dev.be.GLUGrad(act, dgate.n, dup.n, y.grad.n, gate.n, up.n), gate) {
+				g.addGrad(gate, dgate)
+				g.addGrad(up, dup)
+			}
+		}, y)
+	}
+	return y
+}
+
+// AttnOptions are attention's constants.
+type AttnOptions struct {
+	Scale   float32 // of the scores, usually 1/sqrt(d)
+	Window  int     // a row sees this many positions back, itself included; 0: all
+	SoftCap float32 // scores become cap tanh(score/cap); 0: no cap
+}
+
+// Attention is causal softmax attention inside each packed sequence: q [T, H, d], k and v [T, G, d] with H a multiple of G
+// (query head h reads key head h G / H), the result [T, H, d]. segs must not change while the scope lives.
+func (s *Scope) Attention(q, k, v *Tensor, segs Segs, o AttnOptions) *Tensor {
+	if !s.want("Attention", q, k, v) {
+		return s.dead()
+	}
+	if q.n.ND != 3 || k.n.ND != 3 || !sameShape(k, v) || k.Dim(0) != q.Dim(0) || k.Dim(2) != q.Dim(2) || k.Dim(1) == 0 || q.Dim(1)%k.Dim(1) != 0 {
+		return s.fail("Attention", "q %s, k %s, v %s: want [T,H,d], [T,G,d], [T,G,d]", q, k, v)
+	}
+	seg := s.fromSegs("Attention", segs, q.Dim(0))
+	y, lse := s.like("Attention", q), s.make("Attention", F32, q.Dim(0), q.Dim(1))
+	if seg.dead || y.dead || lse.dead || !s.did("Attention", s.st.dev.be.Attn(y.n, lse.n, q.n, k.n, v.n, seg.n, o.Scale, int64(o.Window), o.SoftCap), q, k, v) {
+		return s.dead()
+	}
+	if s.recording(q, k, v) {
+		s.record("Attention", func(g *Scope) {
+			dq, dk, dv := g.like("Attention", q), g.like("Attention", k), g.like("Attention", v)
+			if !dq.dead && !dk.dead && !dv.dead && g.did("Attention", g.st.dev.be.AttnGrad(dq.n, dk.n, dv.n, y.grad.n, q.n, k.n, v.n, y.n, lse.n, seg.n,
+				o.Scale, int64(o.Window), o.SoftCap), q, k, v) {
+				g.addGrad(q, dq)
+				g.addGrad(k, dk)
+				g.addGrad(v, dv)
+			}
+		}, y)
+	}
+	return y
+}
+
+// KVWrite stores keys and values k, v [T, G, d] in the pages [P, S, G, d] of a cache; slots i32 [T] is page*S + place.
+// No gradient.
+func (s *Scope) KVWrite(kpages, vpages, k, v, slots *Tensor) {
+	if !s.want("KVWrite", kpages, vpages, k, v) || !s.ready("KVWrite", slots) {
+		return
+	}
+	if slots == nil || slots.DType() != I32 || k.n.ND != 3 || kpages.n.ND != 4 || !sameShape(k, v) || !sameShape(kpages, vpages) || slots.Len() != k.Dim(0) {
+		s.fail("KVWrite", "pages %s and %s, k %s, v %s, slots %s: want [P,S,G,d] twice, [T,G,d] twice, i32 [T]", kpages, vpages, k, v, slots)
+		return
+	}
+	s.did("KVWrite", s.st.dev.be.KVWrite(kpages.n, vpages.n, k.n, v.n, slots.n), kpages, k, slots)
+}
+
+// PagedAttention is [Scope.Attention] over a cache, for any number of new rows a sequence: row t of q [T, H, d] is position
+// rows[t][1] of the sequence whose pages table row rows[t][0] lists. rows is i32 [T, 2], table i32 [N, pages]. The keys
+// and values of the rows themselves must have been written. Equal bits to Attention's. No gradient.
+func (s *Scope) PagedAttention(q, kpages, vpages, table, rows *Tensor, o AttnOptions) *Tensor {
+	if !s.want("PagedAttention", q, kpages, vpages) || !s.ready("PagedAttention", table, rows) {
+		return s.dead()
+	}
+	if table == nil || rows == nil || table.DType() != I32 || rows.DType() != I32 || q.n.ND != 3 || kpages.n.ND != 4 || !sameShape(kpages, vpages) ||
+		table.n.ND != 2 || rows.Len() != 2*q.Dim(0) {
+		return s.fail("PagedAttention", "q %s, pages %s and %s, table %s, rows %s: want [T,H,d], [P,S,G,d] twice, i32 [N,pages], i32 [T,2]", q, kpages, vpages, table, rows)
+	}
+	y := s.like("PagedAttention", q)
+	if y.dead || !s.did("PagedAttention", s.st.dev.be.AttnPaged(y.n, q.n, kpages.n, vpages.n, table.n, rows.n, o.Scale, int64(o.Window), o.SoftCap), q, kpages, table, rows) {
+		return s.dead()
+	}
+	return y
+}
+
+// HeadOptions are the constants of the output head.
+type HeadOptions struct {
+	Temp    *Tensor // fp32 [T]: logits are divided by it; nil: 1
+	SoftCap float32 // logits become cap tanh(logit/cap) before the temperature; 0: no cap
+}
+
+// Head is the fused output head: for hidden rows x [T, D] and w [V, D], the log-softmax of x wT at targets and the entropy
+// of that distribution, both [T], in nats. The logits are never stored.
+func (s *Scope) Head(x, w *Tensor, targets []int32, o HeadOptions) (logpT, entropyT *Tensor) {
+	if !s.want("Head", x, w) || (o.Temp != nil && !s.want("Head", o.Temp)) {
+		return s.dead(), s.dead()
+	}
+	if x.n.ND != 2 || w.n.ND != 2 || x.Dim(1) != w.Dim(1) || len(targets) != x.Dim(0) || (o.Temp != nil && o.Temp.Len() != x.Dim(0)) {
+		return s.fail("Head", "x %s, w %s, %d targets, temperatures %s: want [T,D], [V,D], T, [T]", x, w, len(targets), o.Temp), s.dead()
+	}
+	target := s.ids("Head", targets, w.Dim(0))
+	logp, ent, lse := s.make("Head", F32, x.Dim(0)), s.make("Head", F32, x.Dim(0)), s.make("Head", F32, x.Dim(0))
+	packed, ok := s.packedOf("Head", w)
+	if target.dead || logp.dead || ent.dead || lse.dead || !ok ||
+		!s.did("Head", s.st.dev.be.Head(logp.n, ent.n, lse.n, x.n, w.n, packed, target.n, absent(o.Temp), o.SoftCap), x, w) {
+		return s.dead(), s.dead()
+	}
+	if s.recording(x, w) {
+		s.record("Head", func(g *Scope) {
+			dlogp := logp.grad
+			if dlogp == nil {
+				dlogp = g.Zeros(x.Dim(0))
+			}
+			dx := g.like("Head", x)
+			packed, ok := g.packedOf("Head", w)
+			if dx.dead || dlogp.dead || !ok {
+				return
+			}
+			run := func(dw native.Tensor) {
+				g.did("Head", g.st.dev.be.HeadGrad(dx.n, dw, dlogp.n, absent(ent.grad), ent.n, lse.n, x.n, w.n, packed, target.n, absent(o.Temp), o.SoftCap), x, w)
+			}
+			if w.grads {
+				g.into(w, func(acc *Tensor) { run(acc.n) })
+			} else {
+				run(native.Tensor{})
+			}
+			g.addGrad(x, dx)
+		}, logp, ent)
+	}
+	return logp, ent
+}
+
+// SampleOptions say how [Scope.SampleHead] draws.
+type SampleOptions struct {
+	Temp    []float32   // one a row; 0 takes the likeliest token; nil: 1
+	Key     [2]uint32   // the run's seed
+	Counter [][4]uint32 // one a row: step, dataset row, sample, position
+	SoftCap float32     // as in HeadOptions
+}
+
+// SampleHead draws one token for each hidden row of x [B, D]: inverse CDF in float64 with the uniform [Uniform](Key,
+// Counter[b]), so that a draw is a function of its counter alone. It returns the tokens (i32), and the log-prob and entropy
+// that [Scope.Head] gives for them at the same temperature (at 1 for a row with temperature 0): equal bits. No gradient.
+func (s *Scope) SampleHead(x, w *Tensor, o SampleOptions) (tokenB, logpB, entropyB *Tensor) {
+	if !s.want("SampleHead", x, w) {
+		return s.dead(), s.dead(), s.dead()
+	}
+	b := x.Dim(0)
+	if x.n.ND != 2 || w.n.ND != 2 || x.Dim(1) != w.Dim(1) || len(o.Counter) != b || (o.Temp != nil && len(o.Temp) != b) {
+		return s.fail("SampleHead", "x %s, w %s, %d counters, %d temperatures: want [B,D], [V,D], B, B or none", x, w, len(o.Counter), len(o.Temp)), s.dead(), s.dead()
+	}
+	counter := make([]int32, 0, 4*b)
+	for _, c := range o.Counter {
+		counter = append(counter, int32(c[0]), int32(c[1]), int32(c[2]), int32(c[3]))
+	}
+	count, key := s.FromI32(counter, b, 4), s.FromI32([]int32{int32(o.Key[0]), int32(o.Key[1])})
+	var temp *Tensor
+	if o.Temp != nil {
+		temp = s.FromF32(o.Temp)
+	}
+	token, logp, ent := s.make("SampleHead", I32, b), s.make("SampleHead", F32, b), s.make("SampleHead", F32, b)
+	packed, ok := s.packedOf("SampleHead", w)
+	if s.Err() != nil || !ok ||
+		!s.did("SampleHead", s.st.dev.be.HeadSample(token.n, logp.n, ent.n, x.n, w.n, packed, absent(temp), count.n, key.n, o.SoftCap), x, w) {
+		return s.dead(), s.dead(), s.dead()
+	}
+	return token, logp, ent
+}

@@ -1,0 +1,180 @@
+package kernels
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"unsafe"
+)
+
+// Param is a long-lived fp32 tensor that is trained. Its Tensor goes into operations; Backward adds to Grad, element by
+// element in one chain, so that a batch split into micro-batches gives the same bits.
+//
+// A weight that is used twice in one pass (tied embeddings) has a Tied parameter for the second use: the same values, an
+// accumulator of its own. The gradient of the weight is the sum of Grads in order.
+type Param struct {
+	*Tensor
+	Name string
+
+	mu      sync.Mutex
+	grad    *Tensor
+	packed  *Tensor
+	version int // of the values; packed is stale when packedAt differs
+	at      int
+	base    *Param // of a tied use
+	ties    []*Param
+}
+
+// NewParam returns a parameter with the given values, row-major in shape. The caller frees it with [Param.Free].
+func (d *Device) NewParam(name string, values []float32, shape ...int) (*Param, error) {
+	t, err := d.newTensor(F32, shape)
+	if err != nil {
+		return nil, fmt.Errorf("kernels: new parameter %s: %w", name, err)
+	}
+	t.mem.owned = true
+	p := &Param{Tensor: t, Name: name}
+	t.param, t.grads = p, true
+	if err := p.Write(values); err != nil {
+		return nil, fmt.Errorf("%w (freeing it: %v)", err, p.Free())
+	}
+	return p, nil
+}
+
+// Tied returns a further use of p under its own name: the same values, its own gradient accumulator. It is freed with p.
+func (p *Param) Tied(name string) *Param {
+	t := *p.Tensor
+	u := &Param{Tensor: &t, Name: name, base: p.root()}
+	t.param = u
+	p.root().ties = append(p.root().ties, u)
+	return u
+}
+
+func (p *Param) root() *Param {
+	if p.base != nil {
+		return p.base
+	}
+	return p
+}
+
+// Grad is the accumulated gradient, zero at first. It lives as long as the parameter.
+func (p *Param) Grad() (*Tensor, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.grad == nil {
+		g, err := p.dev.NewBuffer(F32, p.Shape()...)
+		if err != nil {
+			return nil, fmt.Errorf("kernels: gradient of %s: %w", p.Name, err)
+		}
+		p.grad = g
+	}
+	return p.grad, nil
+}
+
+// Grads are the accumulators of all uses of the weight, its own first.
+func (p *Param) Grads() ([]*Tensor, error) {
+	uses := append([]*Param{p.root()}, p.root().ties...)
+	grads := make([]*Tensor, len(uses))
+	for i, u := range uses {
+		g, err := u.Grad()
+		if err != nil {
+			return nil, err
+		}
+		grads[i] = g
+	}
+	return grads, nil
+}
+
+// ZeroGrad sets the gradients of all uses to zero.
+func (p *Param) ZeroGrad() error {
+	for _, u := range append([]*Param{p.root()}, p.root().ties...) {
+		u.mu.Lock()
+		g := u.grad
+		u.mu.Unlock()
+		if g == nil {
+			continue
+		}
+		if err := p.dev.be.Zero(g.n); err != nil {
+			return fmt.Errorf("kernels: zero gradient of %s: %w", u.Name, err)
+		}
+	}
+	return nil
+}
+
+// Values returns a copy of the values.
+func (p *Param) Values() ([]float32, error) {
+	v := make([]float32, p.Len())
+	err := p.dev.Do(context.Background(), func(s *Scope) error { return s.Read(p.Tensor, v) })
+	return v, err
+}
+
+// Write replaces the values.
+func (p *Param) Write(values []float32) error {
+	if len(values) != p.Len() {
+		return fmt.Errorf("kernels: parameter %s: %d values for shape %v", p.Name, len(values), p.Shape())
+	}
+	if p.mem.freed {
+		return fmt.Errorf("kernels: parameter %s: written after Free", p.Name)
+	}
+	p.Changed()
+	if len(values) == 0 {
+		return nil
+	}
+	if err := p.dev.be.Write(p.n, unsafe.Pointer(&values[0]), int64(len(values))*4); err != nil {
+		return fmt.Errorf("kernels: parameter %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// Changed tells that the values were changed in place (by an optimiser), so that packed copies are made anew.
+func (p *Param) Changed() {
+	r := p.root()
+	r.mu.Lock()
+	r.version++
+	r.mu.Unlock()
+}
+
+// Free frees the values, the gradients and the packed copy.
+func (p *Param) Free() error {
+	if p.base != nil {
+		return fmt.Errorf("kernels: free: parameter %s is a tied use of %s; free that", p.Name, p.base.Name)
+	}
+	err := p.Tensor.Free()
+	if err != nil {
+		return err
+	}
+	for _, u := range append([]*Param{p}, p.ties...) {
+		if u.grad != nil {
+			err = u.grad.Free()
+		}
+	}
+	if p.packed != nil {
+		err = p.packed.Free()
+	}
+	return err
+}
+
+// pack returns the weight packed for matrix products, making it when the values have changed. A packed copy is shared by
+// all scopes, so the values may not change while any of them runs.
+func (p *Param) pack() (*Tensor, error) {
+	r := p.root()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.packed != nil && r.at == r.version {
+		return r.packed, nil
+	}
+	if r.packed == nil {
+		bytes, err := r.dev.be.PackBytes(r.n.N[0], r.n.N[1], r.n.DType)
+		if err != nil {
+			return nil, err
+		}
+		if r.packed, err = r.dev.newTensor(U8, []int{int(bytes)}); err != nil {
+			return nil, err
+		}
+		r.packed.mem.owned = true
+	}
+	if err := r.dev.be.Pack(r.packed.n, r.n); err != nil {
+		return nil, err
+	}
+	r.at = r.version
+	return r.packed, nil
+}
