@@ -1,0 +1,155 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gor1/gor1/kernels"
+)
+
+// PageRows is how many positions one page of a cache holds.
+const PageRows = 16
+
+// Cache holds keys and values of many sequences in pages. Pages of a common prefix are shared between forks. It belongs to
+// one goroutine.
+type Cache struct {
+	m    *LM
+	k, v []*kernels.Tensor // one a layer: [pages, PageRows, G, d]
+	free []int32
+	refs []int32 // users of each page
+}
+
+// Seq is one sequence in a cache.
+type Seq struct {
+	pages []int32
+	n     int
+}
+
+// Len is the number of cached positions.
+func (q *Seq) Len() int { return q.n }
+
+// ErrCacheFull is wrapped by the error of a call that needs more pages than are free.
+var ErrCacheFull = errors.New("no free pages")
+
+// NewCache returns a cache of as many pages as positions need. Close frees it.
+func (m *LM) NewCache(positions int) (*Cache, error) {
+	pages := (positions + PageRows - 1) / PageRows
+	c := &Cache{m: m, refs: make([]int32, pages)}
+	for i := pages - 1; i >= 0; i-- {
+		c.free = append(c.free, int32(i))
+	}
+	for range m.layers {
+		for _, list := range []*[]*kernels.Tensor{&c.k, &c.v} {
+			t, err := m.dev.NewBuffer(kernels.F32, pages, PageRows, m.config.KVHeads, m.config.HeadDim)
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("model: cache of %d positions: %w", positions, err), c.Close())
+			}
+			*list = append(*list, t)
+		}
+	}
+	return c, nil
+}
+
+// Close frees the cache's memory.
+func (c *Cache) Close() error {
+	var errs []error
+	for _, t := range append(c.k, c.v...) {
+		errs = append(errs, t.Free())
+	}
+	c.k, c.v = nil, nil
+	return errors.Join(errs...)
+}
+
+// FreePages is how many pages are unused.
+func (c *Cache) FreePages() int { return len(c.free) }
+
+// NewSeq returns an empty sequence.
+func (c *Cache) NewSeq() *Seq { return &Seq{} }
+
+// Drop gives a sequence's pages back.
+func (c *Cache) Drop(q *Seq) {
+	for _, p := range q.pages {
+		if c.refs[p]--; c.refs[p] == 0 {
+			c.free = append(c.free, p)
+		}
+	}
+	q.pages, q.n = nil, 0
+}
+
+// Fork returns a new sequence that begins with q's first n positions. Whole pages are shared; a page that is only partly
+// taken is copied, so neither sequence sees what the other adds.
+func (c *Cache) Fork(s *kernels.Scope, q *Seq, n int) *Seq {
+	if n < 0 || n > q.n {
+		s.Fail(fmt.Errorf("model: fork at %d of a sequence of %d positions", n, q.n))
+		return &Seq{}
+	}
+	whole := n / PageRows
+	f := &Seq{pages: append([]int32(nil), q.pages[:whole]...), n: n}
+	for _, p := range f.pages {
+		c.refs[p]++
+	}
+	if n%PageRows == 0 {
+		return f
+	}
+	page, ok := c.take()
+	if !ok {
+		s.Fail(fmt.Errorf("model: fork: %w", ErrCacheFull))
+		c.Drop(f)
+		return f
+	}
+	f.pages = append(f.pages, page)
+	for _, t := range append(append([]*kernels.Tensor(nil), c.k...), c.v...) {
+		s.CopyTo(s.Rows(t, int(page), 1), s.Rows(t, int(q.pages[whole]), 1))
+	}
+	return f
+}
+
+func (c *Cache) take() (int32, bool) {
+	if len(c.free) == 0 {
+		return 0, false
+	}
+	p := c.free[len(c.free)-1]
+	c.free = c.free[:len(c.free)-1]
+	c.refs[p] = 1
+	return p, true
+}
+
+// Extend runs new tokens of several sequences, ids[i] after what seqs[i] holds, and returns the hidden rows of all of them
+// end to end, [T, D]: decoding with one id each, prefill and chunked prefill with many. Equal bits to [LM.Forward]'s.
+func (c *Cache) Extend(s *kernels.Scope, seqs []*Seq, ids [][]int32) *kernels.Tensor {
+	var flat, positions, slots, rows []int32
+	width := 1
+	for i, q := range seqs {
+		for _, id := range ids[i] {
+			if q.n == len(q.pages)*PageRows {
+				page, ok := c.take()
+				if !ok {
+					s.Fail(fmt.Errorf("model: extend: %w: %d sequences hold all %d", ErrCacheFull, len(seqs), len(c.refs)))
+					return s.Zeros(0, c.m.config.HiddenSize)
+				}
+				q.pages = append(q.pages, page)
+			}
+			flat, positions = append(flat, id), append(positions, int32(q.n))
+			slots = append(slots, q.pages[q.n/PageRows]*PageRows+int32(q.n%PageRows))
+			rows = append(rows, int32(i), int32(q.n))
+			q.n++
+		}
+		width = max(width, len(q.pages))
+	}
+	table := make([]int32, len(seqs)*width)
+	for i, q := range seqs {
+		copy(table[i*width:], q.pages)
+	}
+	ng := s.NoGrad()
+	slotT, tableT, rowT := ng.FromI32(slots), ng.FromI32(table, len(seqs), width), ng.FromI32(rows, len(flat), 2)
+	out := ng.Sub(func(s *kernels.Scope) []*kernels.Tensor {
+		return []*kernels.Tensor{c.m.run(s, flat, positions, func(s *kernels.Scope, l int, q, k, v *kernels.Tensor) *kernels.Tensor {
+			s.KVWrite(c.k[l], c.v[l], k, v, slotT)
+			return s.PagedAttention(q, c.k[l], c.v[l], tableT, rowT, c.m.attnOptions())
+		})}
+	})
+	if len(out) == 0 {
+		return s.Zeros(0, c.m.config.HiddenSize)
+	}
+	return out[0]
+}

@@ -1,0 +1,171 @@
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model/weights"
+)
+
+// Options say how to load a model.
+type Options struct {
+	MaxPositions int // use fewer positions than the config allows; 0: all
+}
+
+// Load loads a Hugging Face folder: config.json and safetensors weights, in fp32.
+func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
+	c, err := ReadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	if o.MaxPositions < 0 || o.MaxPositions > c.MaxPositions {
+		return nil, fmt.Errorf("model: Options.MaxPositions is %d, the model has %d", o.MaxPositions, c.MaxPositions)
+	}
+	if o.MaxPositions > 0 {
+		c.MaxPositions = o.MaxPositions
+	}
+	if need, have := 4*c.ParamCount(), dev.Memory(); have > 0 && need > have {
+		return nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d", dir, need, have)
+	}
+	file, err := weights.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	defer file.Close()
+	used := map[string]bool{}
+	m, err := build(dev, c, func(w weight) ([]float32, error) {
+		used[w.name] = true
+		dtype, shape, ok := file.Shape(w.name)
+		if !ok {
+			return nil, fmt.Errorf("model: %s: tensor %s is missing", dir, w.name)
+		}
+		if !slices.Equal(shape, w.shape) {
+			return nil, fmt.Errorf("model: %s: tensor %s is %s%v, config.json wants %v", dir, w.name, dtype, shape, w.shape)
+		}
+		t, err := file.Tensor(w.name)
+		if err != nil {
+			return nil, err
+		}
+		return t.Float32()
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range file.Names() {
+		// A tied model's file may hold the head as well; old checkpoints carry rotary frequencies.
+		if !used[name] && name != "lm_head.weight" && filepath.Ext(name) != ".inv_freq" {
+			return nil, fmt.Errorf("model: %s: tensor %s belongs to no layer of a %s (closing: %v)", dir, name, c.ModelType, m.Close())
+		}
+	}
+	return m, nil
+}
+
+// Save writes config.json, generation_config.json and model.safetensors (sharded over 5 GB) into dir, which must exist.
+// transformers and vLLM load the folder as it is.
+func (m *LM) Save(dir string) error {
+	text, err := m.config.JSON()
+	if err != nil {
+		return fmt.Errorf("model: save: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("model: save: %w", err)
+	}
+	if text, err = json.MarshalIndent(m.config.specialTokens(), "", "  "); err != nil {
+		return fmt.Errorf("model: save: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "generation_config.json"), append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("model: save: %w", err)
+	}
+	tensors := map[string]weights.Tensor{}
+	for _, p := range m.params {
+		v, err := p.Values()
+		if err != nil {
+			return fmt.Errorf("model: save: %w", err)
+		}
+		tensors[p.Name] = weights.FromFloat32(v, p.Shape()...)
+	}
+	if err := weights.WriteDir(dir, tensors); err != nil {
+		return fmt.Errorf("model: save: %w", err)
+	}
+	return nil
+}
+
+// Clone copies the model, as for a frozen reference.
+func (m *LM) Clone() (*LM, error) {
+	return build(m.dev, m.config, func(w weight) ([]float32, error) { return m.byName[w.name].Values() })
+}
+
+// CopyFrom takes over the values of another model of the same architecture.
+func (m *LM) CopyFrom(other *LM) error {
+	for _, p := range m.params {
+		from := other.byName[p.Name]
+		if from == nil || !slices.Equal(from.Shape(), p.Shape()) {
+			return fmt.Errorf("model: copy: the models differ in %s", p.Name)
+		}
+		v, err := from.Values()
+		if err != nil {
+			return err
+		}
+		if err := p.Write(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Init gives the standard deviation of a fresh matrix of the given name and shape.
+type Init func(name string, shape []int) float64
+
+// New makes a model with fresh weights: norms 1, biases 0, matrices drawn with the standard deviation that init gives (nil:
+// config's InitializerRange). The same seed gives the same bits on every machine.
+func New(dev *kernels.Device, c Config, seed uint64, init Init) (*LM, error) {
+	if init == nil {
+		init = func(string, []int) float64 { return c.InitializerRange }
+	}
+	array := uint32(0)
+	return build(dev, c, func(w weight) ([]float32, error) {
+		n := 1
+		for _, d := range w.shape {
+			n *= d
+		}
+		v := make([]float32, n)
+		array++
+		switch {
+		case len(w.shape) == 2:
+			fillNormal(v, seed, array, init(w.name, w.shape))
+		case filepath.Ext(w.name) == ".weight":
+			for i := range v {
+				v[i] = 1
+			}
+		}
+		return v, nil
+	})
+}
+
+// fillNormal draws nearly normal values as the sum of 12 uniforms less 6 (variance 1): whole numbers until the last
+// multiplication, so no library function's rounding enters.
+func fillNormal(v []float32, seed uint64, array uint32, std float64) {
+	key := [2]uint32{uint32(seed), uint32(seed >> 32)}
+	for i := range v {
+		sum := uint64(0)
+		for part := range uint32(3) {
+			for _, word := range kernels.Philox(key, [4]uint32{uint32(i), uint32(uint64(i) >> 32), array, part}) {
+				sum += uint64(word)
+			}
+		}
+		v[i] = float32(std * (float64(sum)/(1<<32) - 6))
+	}
+}
+
+// Tiny is a small random Qwen3-shaped model in memory (about 28,000 parameters, vocabulary 64, 128 positions), for unit
+// tests: no files, the same for the same seed.
+func Tiny(dev *kernels.Device, seed uint64) (*LM, error) {
+	return New(dev, Config{
+		ModelType: "qwen3", VocabSize: 64, HiddenSize: 32, IntermediateSize: 64, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 16, MaxPositions: 128,
+		NormEps: 1e-6, InitializerRange: 0.1, TieEmbeddings: true, QKNorm: true, BOS: 0, EOS: []int{1}, PAD: -1, Rope: Rope{Type: "default", Theta: 10000},
+	}, seed, nil)
+}

@@ -1,0 +1,379 @@
+package weights
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of a file's header; the first is the format's own.
+const (
+	maxHeader = 100_000_000
+	maxDims   = 8
+)
+
+var elementBytes = map[string]int64{
+	"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+	"F8_E4M3": 1, "F8_E5M2": 1,
+}
+
+// Tensor is one array of a file. Data is little-endian and row-major.
+type Tensor struct {
+	DType string // "F32", "BF16", ...: the format's names
+	Shape []int
+	Data  []byte
+}
+
+// Len is the number of elements.
+func (t Tensor) Len() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Float32 converts the elements; F32, BF16, F16 and F64 can be converted.
+func (t Tensor) Float32() ([]float32, error) {
+	out := make([]float32, t.Len())
+	switch t.DType {
+	case "F32":
+		for i := range out {
+			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
+		}
+	case "BF16":
+		for i := range out {
+			out[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(t.Data[2*i:])) << 16)
+		}
+	case "F16":
+		for i := range out {
+			out[i] = fromF16(binary.LittleEndian.Uint16(t.Data[2*i:]))
+		}
+	case "F64":
+		for i := range out {
+			out[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:])))
+		}
+	default:
+		return nil, fmt.Errorf("weights: %s cannot be converted to float32", t.DType)
+	}
+	return out, nil
+}
+
+// fromF16 widens an IEEE half.
+func fromF16(h uint16) float32 {
+	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10&0x1f), uint32(h&0x3ff)
+	switch exp {
+	case 0:
+		v := float32(frac) * (1.0 / (1 << 24))
+		return math.Float32frombits(math.Float32bits(v) | sign)
+	case 31:
+		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}
+
+// FromFloat32 is an F32 tensor of the given values.
+func FromFloat32(values []float32, shape ...int) Tensor {
+	data := make([]byte, 4*len(values))
+	for i, v := range values {
+		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(v))
+	}
+	return Tensor{"F32", shape, data}
+}
+
+// File is an opened model: one safetensors file, or the shards of an index. It keeps the files open and reads tensors when
+// asked, so a tensor costs its own size and no more.
+type File struct {
+	entries map[string]entry
+	files   []*os.File
+	meta    map[string]string
+}
+
+type entry struct {
+	file       *os.File
+	path       string
+	dtype      string
+	shape      []int
+	start, end int64 // in the file
+}
+
+// Open opens a .safetensors file, a model.safetensors.index.json, or a folder that has one of them under Hugging Face's
+// names. Nothing a file says is believed: its tensors must lie end to end, inside the file and with no byte left over.
+func Open(path string) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	if info.IsDir() {
+		for _, name := range []string{"model.safetensors", "model.safetensors.index.json"} {
+			if _, err := os.Stat(filepath.Join(path, name)); err == nil {
+				return Open(filepath.Join(path, name))
+			}
+		}
+		return nil, fmt.Errorf("weights: %s has neither model.safetensors nor model.safetensors.index.json", path)
+	}
+	f := &File{entries: map[string]entry{}, meta: map[string]string{}}
+	if strings.HasSuffix(path, ".json") {
+		err = f.openIndex(path)
+	} else {
+		err = f.openShard(path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// Close closes the files.
+func (f *File) Close() error {
+	var errs []error
+	for _, file := range f.files {
+		errs = append(errs, file.Close())
+	}
+	f.files = nil
+	return errors.Join(errs...)
+}
+
+// Names lists the tensors in order.
+func (f *File) Names() []string {
+	names := make([]string, 0, len(f.entries))
+	for n := range f.entries {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Metadata is the __metadata__ of the file.
+func (f *File) Metadata() map[string]string { return f.meta }
+
+// Shape returns a tensor's type and shape without reading it; ok is false where there is no such tensor.
+func (f *File) Shape(name string) (dtype string, shape []int, ok bool) {
+	e, ok := f.entries[name]
+	return e.dtype, slices.Clone(e.shape), ok
+}
+
+// Tensor reads one tensor.
+func (f *File) Tensor(name string) (Tensor, error) {
+	e, ok := f.entries[name]
+	if !ok {
+		return Tensor{}, fmt.Errorf("weights: no tensor %q", name)
+	}
+	data := make([]byte, e.end-e.start)
+	if _, err := e.file.ReadAt(data, e.start); err != nil {
+		return Tensor{}, fmt.Errorf("weights: %s: tensor %s: %w", e.path, name, err)
+	}
+	return Tensor{e.dtype, slices.Clone(e.shape), data}, nil
+}
+
+func (f *File) openShard(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	f.files = append(f.files, file)
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("weights: %s is not a regular file", path)
+	}
+	entries, meta, err := readHeader(file, info.Size())
+	if err != nil {
+		return fmt.Errorf("weights: %s: %w", path, err)
+	}
+	for name, e := range entries {
+		if old, twice := f.entries[name]; twice {
+			return fmt.Errorf("weights: %s: tensor %s is also in %s", path, name, old.path)
+		}
+		e.file, e.path = file, path
+		f.entries[name] = e
+	}
+	for k, v := range meta {
+		f.meta[k] = v
+	}
+	return nil
+}
+
+// readHeader reads and checks the header of a file of the given size.
+func readHeader(r io.ReaderAt, size int64) (map[string]entry, map[string]string, error) {
+	var length [8]byte
+	if size < 8 {
+		return nil, nil, fmt.Errorf("%d bytes are too few for a safetensors file", size)
+	}
+	if _, err := r.ReadAt(length[:], 0); err != nil {
+		return nil, nil, err
+	}
+	n := binary.LittleEndian.Uint64(length[:])
+	if n > maxHeader || int64(n) > size-8 {
+		return nil, nil, fmt.Errorf("the header claims %d bytes of a file of %d (limit %d)", n, size, maxHeader)
+	}
+	text := make([]byte, n)
+	if _, err := r.ReadAt(text, 8); err != nil {
+		return nil, nil, err
+	}
+	entries, meta, err := parseHeader(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	base := 8 + int64(n)
+	for name, e := range entries {
+		e.start, e.end = e.start+base, e.end+base
+		entries[name] = e
+	}
+	return entries, meta, endToEnd(entries, base, size)
+}
+
+// endToEnd checks that the tensors cover the data from base to the end of the file, with no hole, overlap or tail.
+func endToEnd(entries map[string]entry, base, size int64) error {
+	names := make([]string, 0, len(entries))
+	for name := range entries {
+		names = append(names, name)
+	}
+	sort.Slice(names, func(i, j int) bool {
+		a, b := entries[names[i]], entries[names[j]]
+		return a.start < b.start || (a.start == b.start && a.end < b.end)
+	})
+	at := base
+	for _, name := range names {
+		if e := entries[name]; e.start != at {
+			return fmt.Errorf("tensor %s starts at byte %d of the data, want %d: tensors must lie end to end", name, e.start-base, at-base)
+		}
+		at = entries[name].end
+	}
+	if at != size {
+		return fmt.Errorf("the tensors end at byte %d of the file, the file at %d", at, size)
+	}
+	return nil
+}
+
+// parseHeader reads the JSON object, refusing names that occur twice.
+func parseHeader(text []byte) (map[string]entry, map[string]string, error) {
+	if !utf8.Valid(text) {
+		return nil, nil, errors.New("the header is not UTF-8")
+	}
+	if len(text) == 0 || text[0] != '{' {
+		return nil, nil, errors.New("the header does not begin with {")
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	if _, err := d.Token(); err != nil {
+		return nil, nil, fmt.Errorf("header: %w", err)
+	}
+	entries, meta := map[string]entry{}, map[string]string(nil)
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, nil, fmt.Errorf("header: %w", err)
+		}
+		name, _ := key.(string)
+		if name == "__metadata__" {
+			if meta != nil {
+				return nil, nil, errors.New("header: __metadata__ occurs twice")
+			}
+			if err := d.Decode(&meta); err != nil {
+				return nil, nil, fmt.Errorf("header: __metadata__: %w", err)
+			}
+			continue
+		}
+		if _, twice := entries[name]; twice {
+			return nil, nil, fmt.Errorf("header: tensor %q occurs twice", name)
+		}
+		if entries[name], err = parseEntry(d); err != nil {
+			return nil, nil, fmt.Errorf("header: tensor %q: %w", name, err)
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, nil, fmt.Errorf("header: %w", err)
+	}
+	if rest, _ := io.ReadAll(d.Buffered()); len(bytes.TrimRight(rest, " ")) > 0 {
+		return nil, nil, errors.New("header: something follows the object")
+	}
+	return entries, meta, nil
+}
+
+func parseEntry(d *json.Decoder) (entry, error) {
+	var j struct {
+		DType   string  `json:"dtype"`
+		Shape   []int64 `json:"shape"`
+		Offsets []int64 `json:"data_offsets"`
+	}
+	d.DisallowUnknownFields()
+	if err := d.Decode(&j); err != nil {
+		return entry{}, err
+	}
+	size, known := elementBytes[j.DType]
+	switch {
+	case !known:
+		return entry{}, fmt.Errorf("dtype %q is unknown", j.DType)
+	case len(j.Shape) > maxDims:
+		return entry{}, fmt.Errorf("shape has %d dimensions, limit %d", len(j.Shape), maxDims)
+	case len(j.Offsets) != 2 || j.Offsets[0] < 0 || j.Offsets[1] < j.Offsets[0] || j.Offsets[1] > math.MaxInt64/4:
+		return entry{}, fmt.Errorf("data_offsets %v", j.Offsets)
+	}
+	want, shape := size, make([]int, len(j.Shape))
+	for i, n := range j.Shape {
+		if n < 0 || n > math.MaxInt32 || (n > 0 && want > math.MaxInt64/4/n) {
+			return entry{}, fmt.Errorf("shape %v", j.Shape)
+		}
+		want *= n
+		shape[i] = int(n)
+	}
+	if got := j.Offsets[1] - j.Offsets[0]; got != want {
+		return entry{}, fmt.Errorf("%s%v needs %d bytes, data_offsets span %d", j.DType, j.Shape, want, got)
+	}
+	return entry{dtype: j.DType, shape: shape, start: j.Offsets[0], end: j.Offsets[1]}, nil
+}
+
+const maxShards = 100_000
+
+// openIndex opens the shards that an index names. A shard must be a plain file name in the index's own folder.
+func (f *File) openIndex(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	var index struct {
+		Map map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(text, &index); err != nil {
+		return fmt.Errorf("weights: %s: %w", path, err)
+	}
+	if len(index.Map) == 0 {
+		return fmt.Errorf("weights: %s: weight_map is empty", path)
+	}
+	shards := map[string]bool{}
+	for name, shard := range index.Map {
+		if shard == "" || shard != filepath.Base(shard) || shard == "." || shard == ".." || strings.ContainsAny(shard, `/\`) {
+			return fmt.Errorf("weights: %s: tensor %s lies in %q: want a file name in the same folder", path, name, shard)
+		}
+		shards[shard] = true
+	}
+	if len(shards) > maxShards {
+		return fmt.Errorf("weights: %s: %d shards, limit %d", path, len(shards), maxShards)
+	}
+	for shard := range shards {
+		if err := f.openShard(filepath.Join(filepath.Dir(path), shard)); err != nil {
+			return err
+		}
+	}
+	for name, shard := range index.Map {
+		if e, ok := f.entries[name]; !ok || filepath.Base(e.path) != shard {
+			return fmt.Errorf("weights: %s: tensor %s is not in %s", path, name, shard)
+		}
+	}
+	if len(f.entries) != len(index.Map) {
+		return fmt.Errorf("weights: %s: the shards hold %d tensors, weight_map lists %d", path, len(f.entries), len(index.Map))
+	}
+	return nil
+}
