@@ -1,0 +1,165 @@
+package sft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/optim"
+)
+
+// Shape suffix: T scored tokens, packed.
+
+// Loss is the weighted negative log-likelihood, -sum_t w_t logp_t / total. total is the weight of the whole batch, whatever
+// part of it is at hand: so a batch's gradient is the sum of its micro-batches', however it was split.
+func Loss(s *kernels.Scope, logpT, weightT *kernels.Tensor, total float64) *kernels.Tensor {
+	return s.Affine(s.Sum(s.Mul(logpT, weightT)), float32(-1/total), 0)
+}
+
+// Policy is what a [Trainer] needs of a model; *model.LM is one.
+type Policy interface {
+	Device() *kernels.Device
+	Params() []*kernels.Param
+	// LogProbs returns the log-probability of targets[i] after row rows[i] of the packed ids, and the entropy there, at the
+	// given temperature: two tensors [len(rows)].
+	LogProbs(s *kernels.Scope, ids []int32, segs kernels.Segs, rows, targets []int32, temperature float32) (logp, entropy *kernels.Tensor)
+}
+
+// Sequence is one training text. Weights[i] weighs IDs[i] as a target: 0 for a prompt, 1 for what is to be learnt; nil weighs
+// every token but the first 1. The first token has no one before it and is never a target.
+type Sequence struct {
+	IDs     []int32
+	Weights []float32
+}
+
+func (q Sequence) weight(i int) float32 {
+	if q.Weights == nil {
+		return 1
+	}
+	return q.Weights[i]
+}
+
+// Config is a trainer's constants.
+type Config struct {
+	LearningRate float64        // peak
+	Schedule     optim.Schedule // factor of it at each step; nil: constant
+	Optim        optim.Config
+	MicroTokens  int // rows of one forward pass; memory grows with it, results do not change. Longer sequences go alone
+}
+
+// Default is a constant learning rate of 2e-5 with [optim.Default], 2,048 rows a pass.
+func Default() Config {
+	return Config{LearningRate: 2e-5, Optim: optim.Default(), MicroTokens: 2048}
+}
+
+// Stats are one step's numbers.
+type Stats struct {
+	Loss         float64 // mean over the batch's weights, nats a token
+	GradNorm     float64 // before clipping
+	LearningRate float64
+	Tokens       int // rows that went through the model
+	Targets      int // tokens with a weight
+}
+
+// Trainer takes optimiser steps on a policy. Close frees the optimiser.
+type Trainer struct {
+	policy Policy
+	config Config
+	opt    *optim.AdamW
+}
+
+// New returns a trainer.
+func New(policy Policy, c Config) (*Trainer, error) {
+	if !(c.LearningRate > 0) || c.MicroTokens < 1 {
+		return nil, fmt.Errorf("sft: learning rate %g, %d rows a pass: want more than 0", c.LearningRate, c.MicroTokens)
+	}
+	if c.Schedule == nil {
+		c.Schedule = optim.Constant()
+	}
+	opt, err := optim.New(policy.Params(), c.Optim)
+	if err != nil {
+		return nil, fmt.Errorf("sft: %w", err)
+	}
+	return &Trainer{policy: policy, config: c, opt: opt}, nil
+}
+
+// Close frees the optimiser.
+func (t *Trainer) Close() error { return t.opt.Close() }
+
+// Optimizer is the trainer's optimiser, for checkpoints.
+func (t *Trainer) Optimizer() *optim.AdamW { return t.opt }
+
+// Step trains on one batch: forward and backward micro-batch by micro-batch, then one optimiser step.
+func (t *Trainer) Step(ctx context.Context, batch []Sequence) (Stats, error) {
+	st := Stats{LearningRate: t.config.LearningRate * t.config.Schedule(t.opt.Steps())}
+	total := 0.0
+	for i, q := range batch {
+		if q.Weights != nil && len(q.Weights) != len(q.IDs) {
+			return st, fmt.Errorf("sft: sequence %d has %d weights for %d ids", i, len(q.Weights), len(q.IDs))
+		}
+		for j := 1; j < len(q.IDs); j++ {
+			total += float64(q.weight(j))
+		}
+	}
+	if !(total > 0) {
+		return st, errors.New("sft: the batch has nothing to learn: every weight is 0")
+	}
+	for len(batch) > 0 {
+		n := take(batch, t.config.MicroTokens)
+		if err := t.micro(ctx, batch[:n], total, &st); err != nil {
+			return st, err
+		}
+		batch = batch[n:]
+	}
+	var err error
+	if st.GradNorm, err = t.opt.Step(ctx, st.LearningRate); err != nil {
+		return st, fmt.Errorf("sft: %w", err)
+	}
+	return st, nil
+}
+
+// take is how many sequences fit into a pass of the given rows, at least one.
+func take(batch []Sequence, rows int) int {
+	n := 0
+	for i, q := range batch {
+		if n += len(q.IDs); n > rows && i > 0 {
+			return i
+		}
+	}
+	return len(batch)
+}
+
+func (t *Trainer) micro(ctx context.Context, batch []Sequence, total float64, st *Stats) error {
+	var ids, rows, targets []int32
+	var weights []float32
+	var lengths []int
+	for _, q := range batch {
+		if len(q.IDs) < 2 {
+			continue
+		}
+		start := int32(len(ids))
+		ids, lengths = append(ids, q.IDs[:len(q.IDs)-1]...), append(lengths, len(q.IDs)-1) // nothing follows the last token
+		for j := 1; j < len(q.IDs); j++ {
+			if w := q.weight(j); w != 0 {
+				rows, targets, weights = append(rows, start+int32(j)-1), append(targets, q.IDs[j]), append(weights, w)
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	st.Tokens += len(ids)
+	st.Targets += len(targets)
+	return t.policy.Device().Do(ctx, func(s *kernels.Scope) error {
+		logp, _ := t.policy.LogProbs(s, ids, kernels.PackedSegs(lengths...), rows, targets, 1)
+		loss := Loss(s, logp, s.FromF32(weights), total)
+		s.Backward([]*kernels.Tensor{loss}, nil)
+		var v [1]float32
+		if err := s.Read(loss, v[:]); err != nil {
+			return err
+		}
+		st.Loss += float64(v[0])
+		return nil
+	})
+}
