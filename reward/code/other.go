@@ -1,0 +1,34 @@
+//go:build !linux
+
+package code
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+)
+
+type cgroupBase struct{}
+
+// proc is a running job; there are none outside Linux.
+type proc struct {
+	stdin  io.WriteCloser
+	stdout io.Reader
+	limits Limits
+}
+
+func (p *proc) kill(Status)           {}
+func (p *proc) wait() (Result, error) { return Result{}, ErrNoSandbox }
+func (p *proc) mark()                 {}
+func (p *proc) close()                {}
+
+// Open refuses: the sandbox is made of Linux namespaces, Landlock and seccomp.
+func Open(Config) (*Sandbox, error) {
+	return nil, fmt.Errorf("%w: it needs Linux, this is %s; score code on a Linux machine or in a container", ErrNoSandbox, runtime.GOOS)
+}
+
+// Close does nothing here.
+func (s *Sandbox) Close() error { return nil }
+
+func (s *Sandbox) start(context.Context, Command) (*proc, error) { return nil, ErrNoSandbox }
