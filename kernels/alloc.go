@@ -9,7 +9,7 @@ import (
 )
 
 // block is one allocation. Blocks come in classes of sizes, four to each power of two, and a freed one waits for the next
-// request of its class: a training step asks for the same sizes every time and gets the same memory.
+// request of its class, or of one up to half its size: steps ask for nearly the same sizes again and get the same memory.
 type block struct {
 	p     unsafe.Pointer
 	bytes int64 // the class
@@ -30,13 +30,15 @@ func (d *Device) alloc(bytes int64) (block, error) {
 		d.mu.Unlock()
 		return block{}, fmt.Errorf("device %s is closed", d.name)
 	}
-	if l := d.free[class]; len(l) > 0 {
-		b := l[len(l)-1]
-		d.free[class] = l[:len(l)-1]
-		d.stats.CachedBytes -= class
-		d.taken(class)
-		d.mu.Unlock()
-		return b, nil
+	for c := class; c <= 2*class; c = sizeClass(c + 1) {
+		if l := d.free[c]; len(l) > 0 {
+			b := l[len(l)-1]
+			d.free[c] = l[:len(l)-1]
+			d.stats.CachedBytes -= c
+			d.taken(c)
+			d.mu.Unlock()
+			return b, nil
+		}
 	}
 	d.mu.Unlock()
 	p, err := d.be.Alloc(class)

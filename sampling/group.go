@@ -6,11 +6,12 @@ import "github.com/gor1/gor1/reward"
 
 // Group is the unit of data: one problem and the samples drawn for it. Token ids travel; text is for people and rewards.
 type Group struct {
-	Problem reward.Problem
-	Step    uint32   // optimiser step whose weights drew the samples
-	Row     uint32   // row of the data set; with Step, the sample's number and a position it is a draw's counter
-	Prompt  []int32  // token ids of the prompt
-	Samples []Sample // in sample order, whatever order they finished in
+	Problem     reward.Problem
+	Step        uint32   // optimiser step whose weights drew the samples
+	Row         uint32   // row of the data set; with Step, the sample's number and a position it is a draw's counter
+	Temperature float32  // the samples were drawn at; 0: greedily, with log-probs at 1
+	Prompt      []int32  // token ids of the prompt
+	Samples     []Sample // in sample order, whatever order they finished in
 }
 
 // Sample is one completion. LogP and Entropy are those of the policy as it was sampled (temperature applied, restricted

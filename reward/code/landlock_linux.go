@@ -44,18 +44,18 @@ func restrictFiles(rules []landlockRule) error {
 	if abi == 0 {
 		return fmt.Errorf("landlock: %w", unix.ENOSYS)
 	}
-	attr := unix.LandlockRulesetAttr{Access_fs: 1<<13 - 1} // the thirteen rights of ABI 1
+	attr := unix.LandlockRulesetAttr{Handled_access_fs: 1<<13 - 1} // the thirteen rights of ABI 1
 	if abi >= 2 {
-		attr.Access_fs |= unix.LANDLOCK_ACCESS_FS_REFER
+		attr.Handled_access_fs |= unix.LANDLOCK_ACCESS_FS_REFER
 	}
 	if abi >= 3 {
-		attr.Access_fs |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
+		attr.Handled_access_fs |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
 	}
 	if abi >= 4 {
-		attr.Access_net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+		attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
 	}
 	if abi >= 5 {
-		attr.Access_fs |= unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
+		attr.Handled_access_fs |= unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 	}
 	if abi >= 6 {
 		attr.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
@@ -66,7 +66,7 @@ func restrictFiles(rules []landlockRule) error {
 	}
 	defer unix.Close(int(set))
 	for _, r := range rules {
-		if err := addRule(int(set), r, attr.Access_fs); err != nil {
+		if err := addRule(int(set), r, attr.Handled_access_fs); err != nil {
 			return err
 		}
 	}

@@ -34,13 +34,13 @@ func buildRoot(sp *spec) error {
 	if err := unix.Mount("tmpfs", base, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=256k,nr_inodes=512,mode=0755"); err != nil {
 		return fmt.Errorf("mount the root: %w", err)
 	}
-	for _, p := range pieces {
+	if err := buildTmp(sp, base+jobDir); err != nil {
+		return err
+	}
+	for _, p := range pieces { // some may lie below /tmp
 		if err := p.put(base); err != nil {
 			return err
 		}
-	}
-	if err := buildTmp(sp, base+jobDir); err != nil {
-		return err
 	}
 	if err := os.Mkdir(base+"/dev", 0o755); err != nil && !os.IsExist(err) {
 		return err

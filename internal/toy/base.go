@@ -1,0 +1,166 @@
+package toy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/optim"
+	"github.com/gor1/gor1/sft"
+)
+
+// BaseConfig is the base model: 301,824 parameters.
+func BaseConfig() model.Config {
+	return model.Config{
+		ModelType: "llama", VocabSize: VocabSize, HiddenSize: 96, IntermediateSize: 256, Layers: 3, Heads: 3, KVHeads: 1, HeadDim: 32, MaxPositions: 128,
+		NormEps: 1e-6, InitializerRange: 0.05, TieEmbeddings: true, BOS: int(BOS), EOS: []int{int(EOS)}, PAD: -1, Rope: model.Rope{Type: "default", Theta: 1000},
+	}
+}
+
+// initStd draws embeddings with 0.05, matrices with 1/sqrt(fan-in), and those that write to the residual with half of it.
+func initStd(name string, shape []int) float64 {
+	if strings.Contains(name, "embed_tokens") {
+		return 0.05
+	}
+	std := 1 / math.Sqrt(float64(shape[1]))
+	if strings.Contains(name, "o_proj") || strings.Contains(name, "down_proj") {
+		std /= 2
+	}
+	return std
+}
+
+// Pretraining says how a base is made. Its content hash names the cached result.
+type Pretraining struct {
+	Seed         uint64
+	Cycles       []Cycle
+	StepTokens   int     // tokens of one optimiser step
+	Beta1, Beta2 float64 // AdamW
+	Decay        float64
+	Version      int // of the world: changed by hand when documents or model change
+}
+
+// Cycle is one run of warm-up and cosine decay with a fresh optimiser.
+type Cycle struct {
+	Tokens       int
+	LearningRate float64
+}
+
+// DefaultPretraining is the recipe of the example: 7 million tokens in two cycles.
+func DefaultPretraining(seed uint64) Pretraining {
+	return Pretraining{
+		Seed: seed, Cycles: []Cycle{{4_000_000, 3e-3}, {3_000_000, 2.5e-3}}, StepTokens: 900, Beta1: 0.9, Beta2: 0.95, Decay: 0.1, Version: 1,
+	}
+}
+
+// hash names the base that p makes on this model.
+func (p Pretraining) hash() string {
+	text, _ := json.Marshal([]any{p, BaseConfig(), vocabulary})
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// Progress is told how far a long piece of work is: a share of 1, the latest loss, tokens a second.
+type Progress func(share, loss, tokensPerSecond float64)
+
+// Base makes the base model by next-token prediction on the synthetic web, or loads it from cacheDir where the same base was
+// made before; an empty cacheDir neither reads nor writes. made tells whether it was made now, templates the share of the
+// corpus' documents in the RL template's full form.
+func Base(ctx context.Context, dev *kernels.Device, p Pretraining, cacheDir string, progress Progress) (m *model.LM, made bool, err error) {
+	dir := filepath.Join(cacheDir, "gor1-toy-base-"+p.hash())
+	if cacheDir != "" {
+		if m, err := model.Load(dev, dir, model.Options{}); err == nil {
+			return m, false, nil
+		}
+	}
+	if m, err = model.New(dev, BaseConfig(), p.Seed, initStd); err != nil {
+		return nil, false, err
+	}
+	total, before := 0, 0
+	for _, c := range p.Cycles {
+		total += c.Tokens
+	}
+	start := time.Now()
+	for i, c := range p.Cycles {
+		err := p.cycle(ctx, m, i, c, func(tokens int, loss float64) {
+			if progress != nil {
+				progress(float64(before+tokens)/float64(total), loss, float64(before+tokens)/time.Since(start).Seconds())
+			}
+		})
+		if err != nil {
+			return nil, false, fmt.Errorf("toy: pre-training: %w (closing: %v)", err, m.Close())
+		}
+		before += c.Tokens
+	}
+	if cacheDir != "" {
+		if err := saveWhole(m, dir); err != nil {
+			return nil, false, fmt.Errorf("toy: caching the base: %w (closing: %v)", err, m.Close())
+		}
+	}
+	return m, true, nil
+}
+
+// saveWhole saves a model folder under a temporary name first, so that a folder of that name is whole.
+func saveWhole(m *model.LM, dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".gor1-toy-base-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := m.Save(tmp); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, dir); err != nil && !os.IsExist(err) {
+		if _, there := os.Stat(filepath.Join(dir, "model.safetensors")); there != nil {
+			return err // another process did not just write the same
+		}
+	}
+	return nil
+}
+
+// cycle trains on one cycle's documents.
+func (p Pretraining) cycle(ctx context.Context, m *model.LM, number int, c Cycle, progress func(tokens int, loss float64)) error {
+	steps := (c.Tokens + p.StepTokens - 1) / p.StepTokens
+	trainer, err := sft.New(m, sft.Config{
+		LearningRate: c.LearningRate, Schedule: optim.Cosine(steps/20, steps, 0.1), MicroTokens: 4096,
+		Optim: optim.Config{Beta1: p.Beta1, Beta2: p.Beta2, Eps: 1e-8, Decay: p.Decay, MaxNorm: 1},
+	})
+	if err != nil {
+		return err
+	}
+	defer trainer.Close()
+	r := rand.New(rand.NewPCG(p.Seed*1000+uint64(number), 0x636f72707573))
+	loss, tokens := 0.0, 0
+	for tokens < c.Tokens {
+		var batch []sft.Sequence
+		for n := 0; n < p.StepTokens; {
+			text, _ := Document(r)
+			ids := append(append([]int32{BOS}, must(text)...), EOS)
+			batch = append(batch, sft.Sequence{IDs: ids})
+			n += len(ids)
+			tokens += len(ids)
+		}
+		st, err := trainer.Step(ctx, batch)
+		if err != nil {
+			return err
+		}
+		if loss == 0 {
+			loss = st.Loss
+		}
+		loss += 0.02 * (st.Loss - loss)
+		progress(min(tokens, c.Tokens), loss)
+	}
+	return nil
+}

@@ -1,0 +1,291 @@
+package sampling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/reward"
+)
+
+// Codec turns text into token ids and back.
+type Codec interface {
+	Encode(text string) ([]int32, error)
+	Decode(ids []int32) string
+}
+
+// Options say how an [Engine] samples.
+type Options struct {
+	Codec       Codec   // for prompts and for the text that rewards read
+	Temperature float32 // logits are divided by it; 0 takes the likeliest token
+	MaxTokens   int     // of one completion, its end-of-sequence token included
+	Seed        uint64  // of the run: a draw is a function of it, the step, the row, the sample's number and the position
+	EOS         []int32 // ids that end a completion; nil: the model's
+	MaxSeqs     int     // sequences decoded at once; 0: 512. Results do not depend on it
+	Workers     int     // rewards judged at once; 0: one a core
+}
+
+// Engine draws completions from a model with the model's own weights: there is no copy and nothing to synchronise. It is
+// used by one goroutine at a time, and the parameters may change between calls only.
+type Engine struct {
+	policy  *model.LM
+	options Options
+}
+
+// New returns an engine. Options are checked when it is used.
+func New(policy *model.LM, o Options) *Engine {
+	if o.EOS == nil {
+		for _, id := range policy.Config().EOS {
+			o.EOS = append(o.EOS, int32(id))
+		}
+	}
+	if o.MaxSeqs == 0 {
+		o.MaxSeqs = 512
+	}
+	if o.Workers == 0 {
+		o.Workers = runtime.NumCPU()
+	}
+	return &Engine{policy: policy, options: o}
+}
+
+// Request asks for Samples completions of each problem.
+type Request struct {
+	Step     uint32           // optimiser step: part of each draw's counter
+	Problems []reward.Problem // Prompt is what the model is given
+	Rows     []uint32         // of the data set, one a problem; nil: 0, 1, 2, ..
+	Samples  int              // of each problem
+	First    uint32           // number of the first sample: with Samples 1 it draws that one again, alone
+	Score    reward.Func      // judges each completion as it ends; nil: none
+	Progress func(done, total int)
+}
+
+// Rollout draws the completions and judges them. Every group's prompt is run once and its pages shared; a sequence that
+// ends leaves the batch at once, and its reward is computed on another goroutine meanwhile. The result is in the order
+// of the request and, for exact devices, a function of weights, seed and counters alone: not of the batch, the threads or
+// what else was asked for. A failed reward leaves its sample not scored. When ctx ends, so does Rollout, with its error.
+func Rollout(ctx context.Context, e *Engine, req Request) ([]Group, error) {
+	groups, err := e.groups(req)
+	if err != nil {
+		return nil, err
+	}
+	judges, ctx := errgroup.WithContext(ctx)
+	seats := make(chan struct{}, e.options.Workers)
+	err = e.decode(ctx, req, groups, func(g *Group, i int) {
+		if req.Score == nil {
+			return
+		}
+		judges.Go(func() error {
+			seats <- struct{}{} // wait here, not in the decoding loop
+			defer func() { <-seats }()
+			s := &g.Samples[i]
+			r := reward.Evaluate(ctx, req.Score, e.sampleOf(g, s))
+			s.Score, s.Parts = r.Score, r.Parts
+			return nil
+		})
+	})
+	if err := errors.Join(err, judges.Wait()); err != nil {
+		return nil, fmt.Errorf("sampling: %w", err)
+	}
+	return groups, nil
+}
+
+// sampleOf is what a reward sees of a sample.
+func (e *Engine) sampleOf(g *Group, s *Sample) reward.Sample {
+	tokens := s.Tokens
+	if s.Stop == StopEOS {
+		tokens = tokens[:len(tokens)-1]
+	}
+	return reward.Sample{Problem: g.Problem, Completion: e.options.Codec.Decode(tokens), Tokens: s.Tokens, Truncated: s.Stop == StopLength}
+}
+
+// groups checks the request and encodes its prompts.
+func (e *Engine) groups(req Request) ([]Group, error) {
+	o := e.options
+	positions := e.policy.Config().MaxPositions
+	switch {
+	case o.Codec == nil:
+		return nil, errors.New("sampling: Options.Codec is nil: prompts cannot be encoded")
+	case !(o.Temperature >= 0) || o.Temperature > 1e3:
+		return nil, fmt.Errorf("sampling: temperature %g, want 0 or more", o.Temperature)
+	case o.MaxTokens < 1:
+		return nil, fmt.Errorf("sampling: MaxTokens is %d, want at least 1", o.MaxTokens)
+	case req.Samples < 1:
+		return nil, fmt.Errorf("sampling: %d samples of each problem, want at least 1", req.Samples)
+	case o.MaxSeqs < 1:
+		return nil, fmt.Errorf("sampling: MaxSeqs is %d, want at least 1", o.MaxSeqs)
+	case req.Rows != nil && len(req.Rows) != len(req.Problems):
+		return nil, fmt.Errorf("sampling: %d rows for %d problems", len(req.Rows), len(req.Problems))
+	}
+	groups := make([]Group, len(req.Problems))
+	for i, p := range req.Problems {
+		ids, err := o.Codec.Encode(p.Prompt)
+		if err != nil {
+			return nil, fmt.Errorf("sampling: problem %d: prompt: %w", i, err)
+		}
+		if len(ids) == 0 || len(ids)+o.MaxTokens-1 > positions {
+			return nil, fmt.Errorf("sampling: problem %d: a prompt of %d tokens and up to %d new ones: want at least 1 and at most %d in all", i, len(ids), o.MaxTokens, positions)
+		}
+		row := uint32(i)
+		if req.Rows != nil {
+			row = req.Rows[i]
+		}
+		groups[i] = Group{Problem: p, Step: req.Step, Row: row, Temperature: o.Temperature, Prompt: ids, Samples: make([]Sample, req.Samples)}
+	}
+	return groups, nil
+}
+
+// live is one sequence being decoded.
+type live struct {
+	group  *Group
+	number int // in the group
+	seq    *model.Seq
+}
+
+func (l live) sample() *Sample { return &l.group.Samples[l.number] }
+
+// decode runs all sequences to their ends and calls ended for each.
+func (e *Engine) decode(ctx context.Context, req Request, groups []Group, ended func(g *Group, i int)) error {
+	cache, err := e.policy.NewCache(e.cachePositions(groups))
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
+	var active []live
+	var waiting []live // admitted group by group, in order
+	for g := range groups {
+		for i := range groups[g].Samples {
+			waiting = append(waiting, live{group: &groups[g], number: i})
+		}
+	}
+	prompts := map[*Group]*model.Seq{}
+	done, total := 0, len(waiting)
+	for len(active)+len(waiting) > 0 {
+		room := min(e.options.MaxSeqs-len(active), len(waiting))
+		fresh := waiting[:room]
+		waiting = waiting[room:]
+		err := e.policy.Device().Do(ctx, func(s *kernels.Scope) error {
+			return e.step(s.NoGrad(), req, cache, prompts, active, fresh, waiting)
+		})
+		if err != nil {
+			return err
+		}
+		before := done
+		active = slices.DeleteFunc(append(active, fresh...), func(l live) bool {
+			if l.sample().Stop == StopNone {
+				return false
+			}
+			if l.seq != nil {
+				cache.Drop(l.seq)
+			}
+			ended(l.group, l.number)
+			done++
+			return true
+		})
+		if req.Progress != nil && done > before {
+			req.Progress(done, total)
+		}
+	}
+	return nil
+}
+
+// cachePositions is what the most sequences there can be at once need, rounded up to pages, and the prompts being shared.
+func (e *Engine) cachePositions(groups []Group) int {
+	longest, seqs := 0, 0
+	for _, g := range groups {
+		longest = max(longest, len(g.Prompt))
+		seqs += len(g.Samples)
+	}
+	pages := (longest + e.options.MaxTokens + model.PageRows - 1) / model.PageRows
+	return (min(seqs, e.options.MaxSeqs) + min(len(groups), e.options.MaxSeqs) + 1) * pages * model.PageRows
+}
+
+// step draws one token for every active sequence and the first one for every fresh one.
+func (e *Engine) step(s *kernels.Scope, req Request, cache *model.Cache, prompts map[*Group]*model.Seq, active, fresh, waiting []live) error {
+	if len(active) > 0 {
+		seqs, ids := make([]*model.Seq, len(active)), make([][]int32, len(active))
+		for i, l := range active {
+			tokens := l.sample().Tokens
+			seqs[i], ids[i] = l.seq, tokens[len(tokens)-1:]
+		}
+		if err := e.draw(s, req, cache.Extend(s, seqs, ids), active); err != nil {
+			return err
+		}
+	}
+	return e.admit(s, req, cache, prompts, fresh, waiting)
+}
+
+// admit runs the prompts of fresh sequences, each once however many samples its group has, and draws their first tokens.
+func (e *Engine) admit(s *kernels.Scope, req Request, cache *model.Cache, prompts map[*Group]*model.Seq, fresh, waiting []live) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	var seqs []*model.Seq
+	var ids [][]int32
+	at := map[*Group]int32{} // the prompt's last hidden row
+	rows := int32(0)
+	for _, l := range fresh {
+		if _, ok := at[l.group]; ok {
+			continue
+		}
+		prompt, again := prompts[l.group], l.group.Prompt
+		if prompt == nil {
+			prompt = cache.NewSeq()
+			prompts[l.group] = prompt
+		} else { // admitted in part before: only the last row is wanted, so run that one again
+			last := cache.Fork(s, prompt, prompt.Len()-1)
+			cache.Drop(prompt)
+			*prompt = *last
+			again = again[len(again)-1:]
+		}
+		seqs, ids = append(seqs, prompt), append(ids, again)
+		rows += int32(len(again))
+		at[l.group] = rows - 1
+	}
+	hidden := cache.Extend(s, seqs, ids)
+	last := make([]int32, len(fresh))
+	for i, l := range fresh {
+		last[i] = at[l.group]
+		fresh[i].seq = cache.Fork(s, prompts[l.group], len(l.group.Prompt))
+	}
+	for g := range at {
+		if !slices.ContainsFunc(waiting, func(l live) bool { return l.group == g }) {
+			cache.Drop(prompts[g])
+			delete(prompts, g)
+		}
+	}
+	return e.draw(s, req, s.Gather(hidden, last), fresh)
+}
+
+// draw draws the next token of ls[i] from hidden row i and marks those that end.
+func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, ls []live) error {
+	o := kernels.SampleOptions{Key: [2]uint32{uint32(e.options.Seed), uint32(e.options.Seed >> 32)}, Counter: make([][4]uint32, len(ls))}
+	for i, l := range ls {
+		position := len(l.group.Prompt) + len(l.sample().Tokens)
+		o.Counter[i] = [4]uint32{l.group.Step, l.group.Row, req.First + uint32(l.number), uint32(position)}
+	}
+	if t := e.options.Temperature; t != 1 {
+		o.Temp = slices.Repeat([]float32{t}, len(ls))
+	}
+	tokenB, logpB, entropyB := e.policy.Sample(s, hiddenBD, o)
+	token, logp, entropy := make([]int32, len(ls)), make([]float32, len(ls)), make([]float32, len(ls))
+	if err := errors.Join(s.Read(tokenB, token), s.Read(logpB, logp), s.Read(entropyB, entropy)); err != nil {
+		return s.Err()
+	}
+	for i, l := range ls {
+		q := l.sample()
+		q.Tokens, q.LogP, q.Entropy = append(q.Tokens, token[i]), append(q.LogP, logp[i]), append(q.Entropy, entropy[i])
+		switch {
+		case slices.Contains(e.options.EOS, token[i]):
+			q.Stop = StopEOS
+		case len(q.Tokens) == e.options.MaxTokens:
+			q.Stop = StopLength
+		}
+	}
+	return nil
+}
