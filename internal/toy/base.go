@@ -58,7 +58,7 @@ type Cycle struct {
 // DefaultPretraining is the recipe of the example: 7 million tokens in two cycles.
 func DefaultPretraining(seed uint64) Pretraining {
 	return Pretraining{
-		Seed: seed, Cycles: []Cycle{{4_000_000, 3e-3}, {3_000_000, 2.5e-3}}, StepTokens: 900, Beta1: 0.9, Beta2: 0.95, Decay: 0.1, Version: 1,
+		Seed: seed, Cycles: []Cycle{{4_000_000, 3e-3}, {3_000_000, 2.5e-3}}, StepTokens: 900, Beta1: 0.9, Beta2: 0.95, Decay: 0.1, Version: 2,
 	}
 }
 

@@ -238,7 +238,7 @@ func newDecimal(r *rand.Rand) Question {
 	for {
 		i := 1 + r.IntN(12)
 		j := i
-		if r.IntN(5) == 0 {
+		if r.IntN(10) < 3 {
 			j = 1 + r.IntN(12)
 		}
 		number := func(whole int) string {
