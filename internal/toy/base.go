@@ -10,12 +10,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
 	"github.com/gor1/gor1/optim"
+	"github.com/gor1/gor1/sampling"
 	"github.com/gor1/gor1/sft"
 )
 
@@ -58,7 +60,7 @@ type Cycle struct {
 // DefaultPretraining is the recipe of the example: 7 million tokens in two cycles.
 func DefaultPretraining(seed uint64) Pretraining {
 	return Pretraining{
-		Seed: seed, Cycles: []Cycle{{4_000_000, 3e-3}, {3_000_000, 2.5e-3}}, StepTokens: 900, Beta1: 0.9, Beta2: 0.95, Decay: 0.1, Version: 2,
+		Seed: seed, Cycles: []Cycle{{8_500_000, 3e-3}}, StepTokens: 900, Beta1: 0.9, Beta2: 0.95, Decay: 0.1, Version: 3,
 	}
 }
 
@@ -73,8 +75,7 @@ func (p Pretraining) hash() string {
 type Progress func(share, loss, tokensPerSecond float64)
 
 // Base makes the base model by next-token prediction on the synthetic web, or loads it from cacheDir where the same base was
-// made before; an empty cacheDir neither reads nor writes. made tells whether it was made now, templates the share of the
-// corpus' documents in the RL template's full form.
+// made before; an empty cacheDir neither reads nor writes. made tells whether it was made now.
 func Base(ctx context.Context, dev *kernels.Device, p Pretraining, cacheDir string, progress Progress) (m *model.LM, made bool, err error) {
 	dir := filepath.Join(cacheDir, "gor1-toy-base-"+p.hash())
 	if cacheDir != "" {
@@ -101,12 +102,37 @@ func Base(ctx context.Context, dev *kernels.Device, p Pretraining, cacheDir stri
 		}
 		before += c.Tokens
 	}
+	if err := p.untilReady(ctx, m, len(p.Cycles)); err != nil {
+		return nil, false, fmt.Errorf("toy: pre-training: %w (closing: %v)", err, m.Close())
+	}
 	if cacheDir != "" {
 		if err := saveWhole(m, dir); err != nil {
 			return nil, false, fmt.Errorf("toy: caching the base: %w (closing: %v)", err, m.Close())
 		}
 	}
 	return m, true, nil
+}
+
+// What a base must be able to do before RL can make it want to: the accuracy in small steps, per task, on a development set.
+const (
+	readyAccuracy = 0.6
+	readyCycles   = 3 // more of them at most
+)
+
+// untilReady adds short cycles while the base is not ready. The recipe's seeds need none.
+func (p Pretraining) untilReady(ctx context.Context, m *model.LM, number int) error {
+	dev := Questions(RL, 1<<40+p.Seed, 400)
+	e := sampling.New(m, sampling.Options{Codec: Codec{}, Temperature: 1, MaxTokens: 64, Seed: p.Seed})
+	for extra := range readyCycles {
+		forced, err := Forced(ctx, e, dev)
+		if err != nil || slices.Min(forced[:]) >= readyAccuracy {
+			return err
+		}
+		if err := p.cycle(ctx, m, number+extra, Cycle{1_500_000, 2e-3}, func(int, float64) {}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // saveWhole saves a model folder under a temporary name first, so that a folder of that name is whole.
@@ -163,4 +189,13 @@ func (p Pretraining) cycle(ctx context.Context, m *model.LM, number int, c Cycle
 		progress(min(tokens, c.Tokens), loss)
 	}
 	return nil
+}
+
+// Tokens is how many tokens of the corpus are read in all.
+func (p Pretraining) Tokens() int {
+	n := 0
+	for _, c := range p.Cycles {
+		n += c.Tokens
+	}
+	return n
 }

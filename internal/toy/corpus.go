@@ -34,10 +34,10 @@ func Document(r *rand.Rand) (text string, template bool) {
 	case n < textbookShare:
 		return textbook(r), false
 	case n < textbookShare+quoteShare:
-		q := newQuestion(r, pickKind(r, 40, 33), Corpus)
+		q := newQuestion(r, pickKind(r, 43, 33), Corpus)
 		return "Q: " + q.Text + "\n> " + q.Text + "\nA: " + q.hasty(r), false
 	}
-	q := newQuestion(r, pickKind(r, 40, 33), Corpus)
+	q := newQuestion(r, pickKind(r, 43, 33), Corpus)
 	work, answer := q.attempt(r)
 	return layOut(r, q.Text, work, answer)
 }
@@ -55,7 +55,7 @@ func textbook(r *rand.Rand) string {
 		return strings.Join(lines, "\n")
 	}
 	for range 1 + r.IntN(2) {
-		q := newQuestion(r, pickKind(r, 40, 25), Corpus)
+		q := newQuestion(r, pickKind(r, 48, 25), Corpus)
 		switch q.Kind {
 		case Chain:
 			lines = append(lines, q.key()+"="+q.Steps())
