@@ -258,6 +258,38 @@ func TestForkEqualsForward(t *testing.T) {
 	}
 }
 
+// Pages that forks share outlive the sequence they came from: what is cached after it was dropped lands elsewhere.
+func TestForkOutlivesStem(t *testing.T) {
+	dev := openCPU(t)
+	m, err := model.Tiny(dev, 6)
+	require.NoError(t, err)
+	defer m.Close()
+	text := make([]int32, 50)
+	for i := range text {
+		text[i] = int32(i)
+	}
+	want, width := hidden(t, m, text, kernels.PackedSegs(50)), m.Config().HiddenSize
+	cache, err := m.NewCache(200)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, cache.Close()) }()
+	pages := cache.FreePages()
+	stem, other := cache.NewSeq(), cache.NewSeq()
+	do(t, dev, func(s *kernels.Scope) {
+		cache.Extend(s, []*model.Seq{stem}, [][]int32{text[:45]})
+		fork := cache.Fork(s, stem, 40)
+		again := cache.Fork(s, fork, 33)
+		cache.Drop(stem)
+		cache.Extend(s, []*model.Seq{other}, [][]int32{make([]int32, 100)})
+		rows := read(t, s, cache.Extend(s, []*model.Seq{fork, again}, [][]int32{text[40:], text[33:]}))
+		sameBits(t, want[40*width:], rows[:10*width])
+		sameBits(t, want[33*width:], rows[10*width:])
+		for _, q := range []*model.Seq{fork, other, again} {
+			cache.Drop(q)
+		}
+	})
+	require.Equal(t, pages, cache.FreePages())
+}
+
 // A cache that is too small says so, and dropping a sequence makes room again.
 func TestCacheFull(t *testing.T) {
 	dev := openCPU(t)
