@@ -240,7 +240,7 @@ func reduceCases() []opCase {
 			return out
 		}), rows: true},
 		{name: "Where", shapes: [][]int{{tRows}, {tRows}}, op: func(s *kernels.Scope, x []*kernels.Tensor) []*kernels.Tensor {
-			cond := make([]float32, x[0].Len())
+			cond := make([]float32, tRows)
 			for i := range cond {
 				cond[i] = float32(i % 2)
 			}
