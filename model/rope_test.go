@@ -1,0 +1,54 @@
+package model
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Scaled rotary frequencies against transformers in float64.
+func TestGoldenRope(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "rope", "inv_freq.json"))
+	require.NoError(t, err)
+	var cases []struct {
+		Rope    hfRope    `json:"rope_parameters"`
+		HeadDim int       `json:"head_dim"`
+		Scale   float64   `json:"attention_factor"`
+		Freq    []float64 `json:"inv_freq"`
+	}
+	require.NoError(t, json.Unmarshal(text, &cases))
+	require.Len(t, cases, 21)
+	worst := 0.0
+	for _, c := range cases {
+		config := Config{}
+		require.NoError(t, config.readRope(hfConfig{RopeParameters: &c.Rope}))
+		require.NoError(t, config.Rope.validate())
+		freq, scale := config.Rope.invFreq(c.HeadDim, 131072)
+		require.InEpsilon(t, c.Scale, scale, 1e-14)
+		require.Len(t, freq, len(c.Freq))
+		for i, want := range c.Freq {
+			worst = math.Max(worst, math.Abs(freq[i]/want-1))
+			require.InEpsilon(t, want, freq[i], 1e-12, "%+v, head size %d, frequency %d", config.Rope, c.HeadDim, i)
+		}
+	}
+	t.Logf("largest relative difference %.2g", worst)
+}
+
+// The table holds cos and sin of position times frequency, each scaled by yarn's attention factor.
+func TestRopeTable(t *testing.T) {
+	c := Config{HeadDim: 6, MaxPositions: 40, Rope: Rope{Type: "yarn", Theta: 100, Factor: 4, OriginalMaxPositions: 10}}
+	freq, scale := c.Rope.invFreq(6, 40)
+	require.InDelta(t, 0.1*math.Log(4)+1, scale, 1e-15)
+	table := c.ropeTable(40)
+	require.Len(t, table, 240)
+	for p := range 40 {
+		for i, f := range freq {
+			require.Equal(t, float32(math.Cos(float64(p)*f)*scale), table[6*p+i])
+			require.Equal(t, float32(math.Sin(float64(p)*f)*scale), table[6*p+3+i])
+		}
+	}
+}
