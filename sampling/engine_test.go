@@ -1,0 +1,234 @@
+package sampling_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/reward"
+	"github.com/gor1/gor1/sampling"
+)
+
+// codec maps token id i to the byte '0'+i.
+type codec struct{}
+
+func (codec) Encode(text string) ([]int32, error) {
+	ids := make([]int32, len(text))
+	for i := range text {
+		if text[i] < '0' || text[i] >= '0'+64 {
+			return nil, fmt.Errorf("character %q at byte %d", text[i], i)
+		}
+		ids[i] = int32(text[i] - '0')
+	}
+	return ids, nil
+}
+
+func (codec) Decode(ids []int32) string {
+	b := make([]byte, len(ids))
+	for i, id := range ids {
+		b[i] = byte(id) + '0'
+	}
+	return string(b)
+}
+
+func tiny(t testing.TB, o ...kernels.Options) *model.LM {
+	dev, err := kernels.Open("cpu", o...)
+	require.NoError(t, err)
+	m, err := model.Tiny(dev, 7)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, m.Close())
+		require.Zero(t, dev.Stats().LiveTensors)
+		require.NoError(t, dev.Close())
+	})
+	return m
+}
+
+func problems(n int) []reward.Problem {
+	ps := make([]reward.Problem, n)
+	for i := range ps {
+		prompt := make([]byte, 1+i*5%37)
+		for j := range prompt {
+			prompt[j] = byte('0' + (i*7+j*3)%60)
+		}
+		ps[i] = reward.Problem{Prompt: string(prompt)}
+	}
+	return ps
+}
+
+func roll(t testing.TB, m *model.LM, o sampling.Options, req sampling.Request) []sampling.Group {
+	o.Codec = codec{}
+	if o.MaxTokens == 0 {
+		o.MaxTokens = 20
+	}
+	groups, err := sampling.Rollout(context.Background(), sampling.New(m, o), req)
+	require.NoError(t, err)
+	return groups
+}
+
+// What a rollout draws does not depend on how many sequences run at once, on threads or instruction set, nor on what else was
+// asked for: any sample can be drawn again alone.
+func TestDrawsAreIndependent(t *testing.T) {
+	m := tiny(t)
+	ps := problems(9)
+	o := sampling.Options{Temperature: 1, Seed: 42}
+	want := roll(t, m, o, sampling.Request{Step: 5, Problems: ps, Samples: 7})
+	for _, seqs := range []int{1, 3, 10, 64} {
+		o.MaxSeqs = seqs
+		require.Equal(t, want, roll(t, m, o, sampling.Request{Step: 5, Problems: ps, Samples: 7}), "%d at once", seqs)
+	}
+	o.MaxSeqs = 0
+	for _, k := range []kernels.Options{{Threads: 1}, {Threads: 4}, {ISA: "portable"}} {
+		require.Equal(t, want, roll(t, tiny(t, k), o, sampling.Request{Step: 5, Problems: ps, Samples: 7}), "%+v", k)
+	}
+	for _, g := range []int{0, 4, 8} {
+		for _, s := range []uint32{0, 6} {
+			again := roll(t, m, o, sampling.Request{Step: 5, Problems: ps[g : g+1], Rows: []uint32{uint32(g)}, Samples: 1, First: s})
+			require.Equal(t, want[g].Samples[s], again[0].Samples[0])
+		}
+	}
+	other := roll(t, m, o, sampling.Request{Step: 6, Problems: ps, Samples: 7})
+	require.NotEqual(t, want[0].Samples, other[0].Samples, "another step draws anew")
+}
+
+// The log-prob and entropy that the sampler reports are the bits the training forward computes, for every token.
+func TestSamplerIsTrainer(t *testing.T) {
+	m := tiny(t)
+	for _, temperature := range []float32{1, 0.7, 0} {
+		groups := roll(t, m, sampling.Options{Temperature: temperature, Seed: 1, MaxTokens: 70}, sampling.Request{Problems: problems(8), Samples: 4})
+		var ids, rows, targets []int32
+		var lengths []int
+		var logp, entropy []float32
+		for _, g := range groups {
+			for _, s := range g.Samples {
+				at := int32(len(ids) + len(g.Prompt) - 1)
+				for i, tok := range s.Tokens {
+					rows, targets = append(rows, at+int32(i)), append(targets, tok)
+				}
+				ids = append(append(ids, g.Prompt...), s.Tokens...)
+				lengths = append(lengths, len(g.Prompt)+len(s.Tokens))
+				logp, entropy = append(logp, s.LogP...), append(entropy, s.Entropy...)
+			}
+		}
+		train := temperature
+		if train == 0 {
+			train = 1
+		}
+		require.NoError(t, m.Device().Do(context.Background(), func(s *kernels.Scope) error {
+			lp, h := m.LogProbs(s, ids, kernels.PackedSegs(lengths...), rows, targets, train)
+			a, b := make([]float32, len(rows)), make([]float32, len(rows))
+			require.NoError(t, s.Read(lp, a))
+			require.NoError(t, s.Read(h, b))
+			require.Equal(t, a, logp, "log-probs at temperature %g", temperature)
+			require.Equal(t, b, entropy, "entropies at temperature %g", temperature)
+			return nil
+		}))
+	}
+}
+
+func TestStops(t *testing.T) {
+	m := tiny(t)
+	groups := roll(t, m, sampling.Options{Temperature: 1, Seed: 3, MaxTokens: 90}, sampling.Request{Problems: problems(4), Samples: 16})
+	seen := map[sampling.Stop]int{}
+	for _, g := range groups {
+		for _, s := range g.Samples {
+			seen[s.Stop]++
+			require.Len(t, s.LogP, len(s.Tokens))
+			require.Len(t, s.Entropy, len(s.Tokens))
+			last := s.Tokens[len(s.Tokens)-1]
+			require.Equal(t, s.Stop == sampling.StopEOS, last == 1, "an end-of-sequence token ends the sample and is in it")
+			if s.Stop == sampling.StopLength {
+				require.Len(t, s.Tokens, 90)
+			}
+		}
+	}
+	require.Positive(t, seen[sampling.StopEOS])
+	require.Positive(t, seen[sampling.StopLength])
+	require.Zero(t, seen[sampling.StopNone])
+	require.Equal(t, "eos length", fmt.Sprint(sampling.StopEOS, " ", sampling.StopLength))
+}
+
+// Rewards see the text without its end; a broken one leaves its sample not scored; progress counts samples.
+func TestRewards(t *testing.T) {
+	m := tiny(t)
+	done := 0
+	groups := roll(t, m, sampling.Options{Temperature: 1, Seed: 3}, sampling.Request{
+		Problems: problems(3), Samples: 5, Progress: func(n, total int) { done = n; require.Equal(t, 15, total) },
+		Score: reward.Named("length", func(_ context.Context, s reward.Sample) (reward.Score, error) {
+			if len(s.Completion) == 0 {
+				panic("empty")
+			}
+			return reward.Scored(float64(len(s.Completion))), nil
+		}),
+	})
+	require.Equal(t, 15, done)
+	for _, g := range groups {
+		for _, s := range g.Samples {
+			n := len(s.Tokens)
+			if s.Stop == sampling.StopEOS {
+				n--
+			}
+			v, ok := s.Score.Value()
+			require.Equal(t, n > 0, ok)
+			require.Equal(t, float64(n), v)
+			require.Len(t, s.Parts, 1)
+		}
+	}
+}
+
+// Cancelled, a rollout returns the context's error soon and leaves nothing behind (the model's cleanup checks).
+func TestCancel(t *testing.T) {
+	m := tiny(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(5*time.Millisecond, cancel)
+	groups, err := sampling.Rollout(ctx, sampling.New(m, sampling.Options{Codec: codec{}, Temperature: 1, MaxTokens: 90}), sampling.Request{
+		Problems: problems(20), Samples: 20,
+		Score: func(ctx context.Context, s reward.Sample) (reward.Score, error) {
+			<-ctx.Done()
+			return reward.Score{}, ctx.Err()
+		},
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Nil(t, groups)
+}
+
+func TestRequestRefused(t *testing.T) {
+	m := tiny(t)
+	good := sampling.Options{Codec: codec{}, Temperature: 1, MaxTokens: 8}
+	req := sampling.Request{Problems: problems(2), Samples: 2}
+	for want, change := range map[string]func(o *sampling.Options, r *sampling.Request){
+		"Codec is nil":         func(o *sampling.Options, r *sampling.Request) { o.Codec = nil },
+		"temperature -1":       func(o *sampling.Options, r *sampling.Request) { o.Temperature = -1 },
+		"MaxTokens is 0":       func(o *sampling.Options, r *sampling.Request) { o.MaxTokens = 0 },
+		"0 samples":            func(o *sampling.Options, r *sampling.Request) { r.Samples = 0 },
+		"MaxSeqs is -1":        func(o *sampling.Options, r *sampling.Request) { o.MaxSeqs = -1 },
+		"1 rows for 2":         func(o *sampling.Options, r *sampling.Request) { r.Rows = []uint32{1} },
+		"problem 0: prompt":    func(o *sampling.Options, r *sampling.Request) { r.Problems = []reward.Problem{{Prompt: "!"}} },
+		"a prompt of 0 tokens": func(o *sampling.Options, r *sampling.Request) { r.Problems = []reward.Problem{{}} },
+		"at most 128 in all":   func(o *sampling.Options, r *sampling.Request) { o.MaxTokens = 128 },
+	} {
+		o, r := good, req
+		change(&o, &r)
+		_, err := sampling.Rollout(context.Background(), sampling.New(m, o), r)
+		require.ErrorContains(t, err, want)
+		require.False(t, errors.Is(err, context.Canceled))
+	}
+}
+
+func ExampleRollout() {
+	dev, _ := kernels.Open("cpu")
+	policy, _ := model.Tiny(dev, 1)
+	engine := sampling.New(policy, sampling.Options{Codec: codec{}, Temperature: 1, MaxTokens: 16, Seed: 7})
+	groups, err := sampling.Rollout(context.Background(), engine, sampling.Request{
+		Problems: []reward.Problem{{Prompt: "12"}}, Samples: 4,
+		Score: reward.FromText(func(_, completion, _ string) float64 { return float64(len(completion)) }),
+	})
+	fmt.Println(len(groups), len(groups[0].Samples), err)
+	// Output: 1 4 <nil>
+}
