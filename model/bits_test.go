@@ -134,6 +134,62 @@ func TestSharedPromptEqualsWhole(t *testing.T) {
 	}
 }
 
+// A shared prompt's gradients are those of the prompt laid out before each child, to rounding: the order of sums differs.
+func TestSharedPromptGradients(t *testing.T) {
+	for _, name := range families {
+		t.Run(name, func(t *testing.T) {
+			dev := openCPU(t)
+			m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
+			d := draws(9)
+			seqs := d.sequences(5, 25, m.Config().VocabSize)
+			prompt, children := seqs[0], seqs[1:]
+			backward := func(ids []int32, segs kernels.Segs, rows, targets []int32) (logp []float32, grads map[string][]float32) {
+				grads = map[string][]float32{}
+				do(t, dev, func(s *kernels.Scope) {
+					logpT, entropyT := m.LogProbs(s, ids, segs, rows, targets, 1)
+					logp = read(t, s, logpT)
+					s.Backward([]*kernels.Tensor{s.Mean(logpT), s.Mean(entropyT)}, nil)
+				})
+				for _, p := range m.Params() {
+					grads[p.Name] = gradient(t, p)
+					require.NoError(t, p.ZeroGrad())
+				}
+				return logp, grads
+			}
+			ids, segs := pack(seqs)
+			var whole [][]int32
+			var sharedRows, wholeRows, targets []int32
+			start := int32(0)
+			for i, c := range children {
+				segs[i+1].Parent = 0
+				whole = append(whole, append(append([]int32(nil), prompt...), c...))
+				for j, target := range c {
+					before := segs[i+1].Start + int32(j) - 1
+					if j == 0 {
+						before = int32(len(prompt)) - 1 // the prompt's last row predicts each child's first token
+					}
+					sharedRows = append(sharedRows, before)
+					wholeRows = append(wholeRows, start+int32(len(prompt)+j-1))
+					targets = append(targets, target)
+				}
+				start += int32(len(prompt) + len(c))
+			}
+			wholeIDs, wholeSegs := pack(whole)
+			wantP, want := backward(wholeIDs, wholeSegs, wholeRows, targets)
+			gotP, got := backward(ids, segs, sharedRows, targets)
+			sameBits(t, wantP, gotP, "log-probs")
+			for name, w := range want {
+				norm, diff := 0.0, 0.0
+				for i := range w {
+					e := float64(got[name][i]) - float64(w[i])
+					norm, diff = norm+float64(w[i])*float64(w[i]), diff+e*e
+				}
+				require.Less(t, math.Sqrt(diff), 2e-6*math.Sqrt(norm)+1e-7, name)
+			}
+		})
+	}
+}
+
 // extend feeds sequences to a cache in chunks that cut decides, several sequences a call, and collects the hidden rows.
 func extend(t testing.TB, m *model.LM, seqs [][]int32, cut func(i, left int) int) [][]float32 {
 	cache, err := m.NewCache(len(seqs) * 528)
