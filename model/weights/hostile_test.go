@@ -171,10 +171,10 @@ func TestHostileIndex(t *testing.T) {
 		_, err := Open(dir)
 		require.ErrorContains(t, err, "the shards hold 2 tensors, weight_map lists 1")
 	})
-	t.Run("a million shards", func(t *testing.T) {
+	t.Run("too many shards", func(t *testing.T) {
 		var b strings.Builder
 		b.WriteString(`{"weight_map":{`)
-		for i := range 1_000_000 {
+		for i := range 100_100 {
 			fmt.Fprintf(&b, `"%d":"%d",`, i, i)
 		}
 		b.WriteString(`"x":"x"}}`)
