@@ -47,8 +47,20 @@ static inline int attn_scores(const attn_args *a, const attn_keys *keys, const f
 		s[i] = fill;
 	for (int64_t j = from; j < to;) {
 		int64_t run, row = attn_row(keys, j, &run), end = to - j < run ? to : j + run;
+		int64_t step = a->g * a->d;
 		const float *k = base + (row * a->g + g) * a->d;
-		for (; j < end; j++, k += a->g * a->d)
+		for (; j + 4 <= end; j += 4, k += 4 * step) {
+			vf z = v_set1(0.0f), s0 = z, s1 = z, s2 = z, s3 = z;
+			EACH16(0, a->d, i, m, {
+				vf xv = v_get(x + i, m);
+				s0 = v_fma(xv, v_get(k + i, m), s0);
+				s1 = v_fma(xv, v_get(k + step + i, m), s1);
+				s2 = v_fma(xv, v_get(k + 2 * step + i, m), s2);
+				s3 = v_fma(xv, v_get(k + 3 * step + i, m), s3);
+			})
+			v_sum4(s + (j - c0), s0, s1, s2, s3);
+		}
+		for (; j < end; j++, k += step)
 			s[j - c0] = row_dot(x, k, a->d);
 	}
 	return n;

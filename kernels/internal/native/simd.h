@@ -280,6 +280,21 @@ static inline float v_sum(vf x)
 #endif
 }
 
+/* v_sum of four vectors at once */
+static inline void v_sum4(float *out, vf a, vf b, vf c, vf d)
+{
+#if SIMD == 3 || SIMD == 2
+	__m256 ha = v_half_sum(a), hb = v_half_sum(b), hc = v_half_sum(c), hd = v_half_sum(d);
+	__m256 ab = _mm256_add_ps(_mm256_permute2f128_ps(ha, hb, 0x20), _mm256_permute2f128_ps(ha, hb, 0x31));
+	__m256 cd = _mm256_add_ps(_mm256_permute2f128_ps(hc, hd, 0x20), _mm256_permute2f128_ps(hc, hd, 0x31));
+	__m256 two = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE));
+	__m256 one = _mm256_add_ps(_mm256_shuffle_ps(two, two, 0x88), _mm256_shuffle_ps(two, two, 0xDD));
+	_mm_storeu_ps(out, _mm_unpacklo_ps(_mm256_castps256_ps128(one), _mm256_extractf128_ps(one, 1)));
+#else
+	out[0] = v_sum(a), out[1] = v_sum(b), out[2] = v_sum(c), out[3] = v_sum(d);
+#endif
+}
+
 static inline vf v_max(vf a, vf b) { return v_gt(a, b, a, b); }
 static inline vf v_min(vf a, vf b) { return v_gt(b, a, a, b); }
 
