@@ -94,12 +94,13 @@ func TestEveryHalfAndBfloat(t *testing.T) {
 // A float64 rounds to the nearest float32, past the largest to infinity.
 func TestFloat64Rounds(t *testing.T) {
 	var data []byte
-	for _, v := range []float64{1.0 / 3, -0.0, math.MaxFloat64, math.Inf(-1), 1e-50} {
+	for _, v := range []float64{1.0 / 3, math.Copysign(0, -1), math.MaxFloat64, math.Inf(-1), 1e-50} {
 		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(v))
 	}
 	got, err := Tensor{"F64", []int{5}, data}.Float32()
 	require.NoError(t, err)
 	require.Equal(t, []float32{1.0 / 3, 0, float32(math.Inf(1)), float32(math.Inf(-1)), 0}, got)
+	require.True(t, math.Signbit(float64(got[1])), "minus zero stays")
 }
 
 // What is written comes back: all types, no dimensions, no elements, names that JSON must quote.
