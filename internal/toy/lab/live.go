@@ -41,6 +41,7 @@ type Live struct {
 	line  *progress.Line
 	start time.Time
 	peak  float64 // measured fp32 FLOP/s
+	n     int     // held-out problems of a measurement
 
 	result                  map[string]any
 	measured                map[string][2]toy.Report // at temperature 1, greedy
@@ -52,7 +53,7 @@ type Live struct {
 
 // NewLive begins a run and prints the machine's measured limit.
 func NewLive(dev *kernels.Device, dir *run.Run, o Options) *Live {
-	l := &Live{o: o, dir: dir, dev: dev, line: &progress.Line{}, start: time.Now(), result: map[string]any{}, measured: map[string][2]toy.Report{}, shown: map[string][2]string{}}
+	l := &Live{o: o, dir: dir, dev: dev, n: heldOut, line: &progress.Line{}, start: time.Now(), result: map[string]any{}, measured: map[string][2]toy.Report{}, shown: map[string][2]string{}}
 	if f, ok := o.stdout.(*os.File); ok {
 		l.line = progress.New(f)
 	}
@@ -87,7 +88,7 @@ func engine(m *model.LM, temperature float32, seed uint64) *sampling.Engine {
 
 // Measure answers the held-out problems at temperature 1 and greedily, and the post's two questions.
 func (l *Live) Measure(ctx context.Context, m *model.LM, when string) error {
-	problems := toy.Problems(toy.Questions(toy.HeldOut, heldSeed, heldOut))
+	problems := toy.Problems(toy.Questions(toy.HeldOut, heldSeed, l.n))
 	one, err := toy.Evaluate(ctx, engine(m, 1, l.o.Seed), problems, 1)
 	if err != nil {
 		return err
@@ -228,7 +229,7 @@ func (l *Live) panels() []run.Panel {
 
 func (l *Live) table() {
 	b, a := l.measured[Before], l.measured[After]
-	l.line.Print("\n%d held-out problems            before     after", heldOut)
+	l.line.Print("\n%d held-out problems            before     after", l.n)
 	row := func(name, format string, before, after float64) {
 		l.line.Print("  %-28s"+format+format, name, before, after)
 	}
