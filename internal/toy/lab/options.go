@@ -125,6 +125,9 @@ func Main(args []string, stdout, stderr io.Writer, experiment func(ctx context.C
 		interrupted := ctx.Err() != nil
 		stop()
 		if interrupted && err != nil {
+			if errors.Is(err, context.Canceled) {
+				err = errors.New("interrupted; there was nothing to save yet")
+			}
 			fmt.Fprintln(stderr, err)
 			return 130
 		}

@@ -1,0 +1,235 @@
+/* cpu_matrix.c: matrix products and the transformer's own operations: arguments checked, work cut into ranges. */
+#include "ctx.h"
+#include "ops.h"
+
+/* ---- matrix products ---- */
+
+/* A packed weight: panels over n for linear (k-major), then panels over k for linear_dx. */
+static int64_t panel_floats(const cpu_kernels *k, int64_t wide, int64_t deep) { return (wide + k->nr - 1) / k->nr * k->nr * deep; }
+
+char *cpu_pack_bytes(r1_ctx *c, int64_t n, int64_t k, int32_t dtype, int64_t *out)
+{
+	CHECK(dtype == R1_F32, "pack_bytes: dtype %d is not offered", dtype);
+	CHECK(n > 0 && k > 0 && n < (INT64_C(1) << 31) && k < (INT64_C(1) << 31), "pack_bytes: [%lld,%lld]", (long long)n, (long long)k);
+	*out = 4 * (panel_floats(c->k, n, k) + panel_floats(c->k, k, n));
+	return NULL;
+}
+char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
+{
+	int64_t bytes = 0, n, k;
+	F32(w);
+	CHECK(w.nd == 2, "pack: w is not [N,K]");
+	n = w.n[0], k = w.n[1];
+	TRY(cpu_pack_bytes(c, n, k, w.dtype, &bytes));
+	TRY(check_count("pack", "packed", packed, R1_U8, bytes));
+	pack_args forward = {.n = n, .k = k, .ld_n = k, .ld_k = 1, .w = w.p, .out = packed.p};
+	pack_args back = {.n = k, .k = n, .ld_n = 1, .ld_k = k, .w = w.p, .out = (float *)packed.p + panel_floats(c->k, n, k)};
+	pool_run(c->threads, (n + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * k), c->k->pack, &forward);
+	pool_run(c->threads, (k + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * n), c->k->pack, &back);
+	return NULL;
+}
+
+/* Cuts a product into tasks of about equal work, enough to keep the threads even, and runs it. */
+char *run_gemm(r1_ctx *c, gemm_args g)
+{
+	const cpu_kernels *k = c->k;
+	int64_t panels = (g.n + k->nr - 1) / k->nr, got = 0;
+	if (g.m == 0 || g.n == 0)
+		return NULL;
+	int64_t want = c->threads == 1 ? 1 : 4 * c->threads;
+	g.mc = 16 * k->mr;
+	while (g.mc > 4 * k->mr && (g.m + g.mc - 1) / g.mc < want)
+		g.mc -= k->mr;
+	int64_t down = (g.m + g.mc - 1) / g.mc, across = want / down;
+	if (2 * g.m * g.n * g.k < 200000)
+		across = 1; /* too little to share */
+	if (across < 1)
+		across = 1;
+	if (across > panels)
+		across = panels;
+	g.nc = (panels + across - 1) / across;
+	g.tasks_n = (panels + g.nc - 1) / g.nc;
+	if (!g.bp) {
+		g.scratch = scratch_get(c, c->k->gemm_scratch * 4 * c->threads, &got);
+		CHECK(g.scratch, "gemm: out of memory: %lld bytes of scratch", (long long)got);
+	}
+	pool_run(2 * g.m * g.n * g.k < 200000 ? 1 : c->threads, down * g.tasks_n, 1, k->gemm, &g);
+	scratch_put(c, g.scratch, got);
+	return NULL;
+}
+
+char *check_packed(r1_ctx *c, const char *op, r1_tensor packed, r1_tensor w)
+{
+	int64_t bytes = 0;
+	CHECK(w.p && w.nd == 2 && w.dtype == R1_F32, "%s: w is not f32 [N,K]", op);
+	if (!packed.p)
+		return NULL;
+	TRY(cpu_pack_bytes(c, w.n[0], w.n[1], w.dtype, &bytes));
+	return check_count(op, "packed", packed, R1_U8, bytes);
+}
+
+const float *packed_back(r1_ctx *c, r1_tensor packed, int64_t n, int64_t k)
+{
+	return packed.p ? (const float *)packed.p + panel_floats(c->k, n, k) : NULL;
+}
+
+char *cpu_linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor bias)
+{
+	F32(x);
+	TRY(check_packed(c, "linear", packed, w));
+	int64_t n = w.n[0], k = w.n[1], m = rows(x);
+	CHECK(cols(x) == k, "linear: x has %lld columns, w %lld", (long long)cols(x), (long long)k);
+	F32N(y, m * n);
+	if (bias.p)
+		F32N(bias, n);
+	return run_gemm(c, (gemm_args){.m = m, .n = n, .k = k, .a = x.p, .a_m = k, .a_k = 1, .b = w.p, .b_k = 1, .b_n = k, .bp = packed.p, .c = y.p, .ldc = n, .bias = bias.p});
+}
+char *cpu_linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor packed)
+{
+	F32(dy);
+	TRY(check_packed(c, "linear_dx", packed, w));
+	int64_t n = w.n[0], k = w.n[1], m = rows(dy);
+	CHECK(cols(dy) == n, "linear_dx: dy has %lld columns, w %lld rows", (long long)cols(dy), (long long)n);
+	F32N(dx, m * k);
+	const float *bp = packed_back(c, packed, n, k);
+	return run_gemm(c, (gemm_args){.m = m, .n = k, .k = n, .a = dy.p, .a_m = n, .a_k = 1, .b = w.p, .b_k = k, .b_n = 1, .bp = bp, .c = dx.p, .ldc = k});
+}
+char *cpu_linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor segs)
+{
+	(void)segs; /* fp32 chains need no block boundaries */
+	F32(dw); F32(dy); F32(x);
+	CHECK(dw.nd == 2 && cols(dy) == dw.n[0] && cols(x) == dw.n[1] && rows(dy) == rows(x), "linear_dw: dw [%lld,%lld] does not fit dy [%lld,%lld] and x [%lld,%lld]",
+	      (long long)dw.n[0], (long long)dw.n[1], (long long)rows(dy), (long long)cols(dy), (long long)rows(x), (long long)cols(x));
+	int64_t n = dw.n[0], k = dw.n[1], t = rows(x);
+	return run_gemm(c, (gemm_args){.m = n, .n = k, .k = t, .a = dy.p, .a_m = 1, .a_k = n, .b = x.p, .b_k = k, .b_n = 1, .c = dw.p, .ldc = k, .acc = 1});
+}
+
+/* ---- the transformer's own ---- */
+
+char *cpu_rmsnorm(r1_ctx *c, r1_tensor y, r1_tensor rstd, r1_tensor x, r1_tensor w, float eps)
+{
+	F32(x); F32N(y, count(x)); F32N(rstd, rows(x)); F32N(w, cols(x));
+	norm_args a = {.rows = rows(x), .cols = cols(x), .y = y.p, .rstd = rstd.p, .x = x.p, .w = w.p, .eps = eps};
+	pool_run(c->threads, a.rows, row_grain(a.cols), c->k->rmsnorm, &a);
+	return NULL;
+}
+char *cpu_rmsnorm_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor x, r1_tensor w, r1_tensor rstd)
+{
+	F32(x); F32N(dx, count(x)); F32N(dy, count(x)); F32N(rstd, rows(x)); F32N(w, cols(x));
+	norm_args a = {.rows = rows(x), .cols = cols(x), .y = dx.p, .x = x.p, .w = w.p, .dy = dy.p, .rstd_in = rstd.p};
+	pool_run(c->threads, a.rows, row_grain(a.cols), c->k->rmsnorm_dx, &a);
+	return NULL;
+}
+char *cpu_rmsnorm_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor rstd)
+{
+	F32(x); F32N(dw, cols(x)); F32N(dy, count(x)); F32N(rstd, rows(x));
+	norm_args a = {.rows = rows(x), .cols = cols(x), .dw = dw.p, .x = x.p, .dy = dy.p, .rstd_in = rstd.p};
+	pool_run(c->threads, (a.cols + 15) / 16, row_grain(16 * a.rows), c->k->rmsnorm_dw, &a);
+	return NULL;
+}
+char *cpu_rope(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor pos, r1_tensor table, int32_t inverse)
+{
+	F32(x); F32N(y, count(x)); F32(table);
+	CHECK(x.nd == 3 && table.nd == 2 && table.n[1] == x.n[2] && x.n[2] % 2 == 0, "rope: x is not [T,H,d] or table not [positions,d] with d even");
+	I32N(pos, x.n[0]);
+	TRY(check_index("rope", pos.p, x.n[0], table.n[0]));
+	rope_args a = {.heads = x.n[1], .d = x.n[2], .positions = table.n[0], .y = y.p, .x = x.p, .table = table.p, .pos = pos.p, .sign = inverse ? -1.0f : 1.0f};
+	pool_run(c->threads, x.n[0], row_grain(x.n[1] * x.n[2]), c->k->rope, &a);
+	return NULL;
+}
+char *cpu_glu(r1_ctx *c, int32_t act, r1_tensor y, r1_tensor gate, r1_tensor up)
+{
+	CHECK(act == R1_GATE_SILU || act == R1_GATE_GELU, "glu: no gate %d", act);
+	F32(gate); F32N(up, count(gate)); F32N(y, count(gate));
+	elem_args a = {.op = act, .y = y.p, .a = gate.p, .b = up.p};
+	pool_run(c->threads, count(gate), FLAT_GRAIN / 2, c->k->glu, &a);
+	return NULL;
+}
+char *cpu_glu_grad(r1_ctx *c, int32_t act, r1_tensor dgate, r1_tensor dup, r1_tensor dy, r1_tensor gate, r1_tensor up)
+{
+	CHECK(act == R1_GATE_SILU || act == R1_GATE_GELU, "glu_grad: no gate %d", act);
+	F32(gate); F32N(up, count(gate)); F32N(dy, count(gate)); F32N(dgate, count(gate)); F32N(dup, count(gate));
+	glu_grad_args a = {.e = {.op = act, .y = dgate.p, .a = gate.p, .b = up.p}, .dup = dup.p, .dy = dy.p};
+	pool_run(c->threads, count(gate), FLAT_GRAIN / 2, c->k->glu_grad, &a);
+	return NULL;
+}
+
+static char *check_heads(const char *op, r1_tensor q, r1_tensor k, r1_tensor v)
+{
+	TRY(check(op, "q", q, R1_F32)); TRY(check(op, "k", k, R1_F32)); TRY(check(op, "v", v, R1_F32));
+	int last = k.nd - 1;
+	CHECK(q.nd == 3 && k.nd == v.nd && k.nd >= 3, "%s: q, k, v are not [T,heads,d]", op);
+	CHECK(q.n[2] == k.n[last] && k.n[last] == v.n[last] && k.n[last - 1] == v.n[last - 1], "%s: head sizes differ", op);
+	CHECK(k.n[last - 1] > 0 && q.n[1] % k.n[last - 1] == 0, "%s: %lld query heads over %lld key heads", op, (long long)q.n[1], (long long)k.n[last - 1]);
+	CHECK(q.n[2] > 0 && q.n[2] <= 512, "%s: head size %lld: want 1 to 512", op, (long long)q.n[2]);
+	CHECK(count(k) == count(v), "%s: k and v differ in size", op);
+	return NULL;
+}
+char *cpu_attn(r1_ctx *c, r1_tensor o, r1_tensor lse, r1_tensor q, r1_tensor k, r1_tensor v, r1_tensor segs, float scale, int64_t window, float softcap)
+{
+	TRY(check_heads("attn", q, k, v));
+	int64_t t = q.n[0], got = 0;
+	CHECK(k.nd == 3 && k.n[0] == t, "attn: k has %lld rows, q %lld", (long long)k.n[0], (long long)t);
+	F32N(o, count(q)); F32N(lse, t * q.n[1]);
+	TRY(check_segs("attn", segs, t));
+	int32_t *seq = scratch_get(c, 4 * t, &got);
+	CHECK(seq, "attn: out of memory: %lld bytes of scratch", (long long)(4 * t));
+	for (int64_t s = 0; s < segs.n[0]; s++)
+		for (int32_t i = 0; i < ((const int32_t *)segs.p)[3 * s + 1]; i++)
+			seq[((const int32_t *)segs.p)[3 * s] + i] = (int32_t)s;
+	attn_args a = {.h = q.n[1], .g = k.n[1], .d = q.n[2], .scale = scale, .softcap = softcap, .window = window, .o = o.p, .lse = lse.p,
+	               .q = q.p, .k = k.p, .v = v.p, .segs = segs.p, .nseqs = segs.n[0], .rows_seq = seq};
+	pool_run(c->threads, t, 16, c->k->attn, &a);
+	scratch_put(c, seq, got);
+	return NULL;
+}
+char *cpu_attn_grad(r1_ctx *c, r1_tensor dq, r1_tensor dk, r1_tensor dv, r1_tensor dout, r1_tensor q, r1_tensor k, r1_tensor v, r1_tensor o, r1_tensor lse, r1_tensor segs,
+                           float scale, int64_t window, float softcap)
+{
+	TRY(check_heads("attn_grad", q, k, v));
+	CHECK(k.nd == 3 && k.n[0] == q.n[0], "attn_grad: k has %lld rows, q %lld", (long long)k.n[0], (long long)q.n[0]);
+	F32N(dq, count(q)); F32N(dk, count(k)); F32N(dv, count(k)); F32N(dout, count(q)); F32N(o, count(q)); F32N(lse, q.n[0] * q.n[1]);
+	TRY(check_segs("attn_grad", segs, q.n[0]));
+	attn_args a = {.h = q.n[1], .g = k.n[1], .d = q.n[2], .scale = scale, .softcap = softcap, .window = window, .q = q.p, .k = k.p, .v = v.p, .segs = segs.p, .nseqs = segs.n[0],
+	               .dq = dq.p, .dk = dk.p, .dv = dv.p, .dout = dout.p, .oin = o.p, .lse_in = lse.p};
+	pool_run(c->threads, segs.n[0] * a.g, 1, c->k->attn_grad, &a);
+	return NULL;
+}
+
+char *cpu_kv_write(r1_ctx *c, r1_tensor kpages, r1_tensor vpages, r1_tensor k, r1_tensor v, r1_tensor slot)
+{
+	(void)c;
+	F32(kpages); F32(k); F32N(v, count(k)); F32N(vpages, count(kpages));
+	CHECK(kpages.nd == 4 && k.nd == 3 && kpages.n[2] == k.n[1] && kpages.n[3] == k.n[2], "kv_write: pages are not [P,S,heads,d] for these keys");
+	I32N(slot, k.n[0]);
+	TRY(check_index("kv_write", slot.p, k.n[0], kpages.n[0] * kpages.n[1]));
+	int64_t w = k.n[1] * k.n[2];
+	for (int64_t t = 0; t < k.n[0]; t++) {
+		int64_t at = ((const int32_t *)slot.p)[t] * w;
+		memcpy((float *)kpages.p + at, (const float *)k.p + t * w, (size_t)w * 4);
+		memcpy((float *)vpages.p + at, (const float *)v.p + t * w, (size_t)w * 4);
+	}
+	return NULL;
+}
+char *cpu_attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r1_tensor vpages, r1_tensor table, r1_tensor at, float scale, int64_t window, float softcap)
+{
+	TRY(check_heads("attn_paged", q, kpages, vpages));
+	CHECK(kpages.nd == 4, "attn_paged: pages are not [P,S,heads,d]");
+	F32N(o, count(q));
+	TRY(check("attn_paged", "table", table, R1_I32));
+	CHECK(table.nd == 2, "attn_paged: table is not [N,pages]");
+	I32N(at, 2 * q.n[0]);
+	const int32_t *r = at.p, *tab = table.p;
+	for (int64_t t = 0; t < q.n[0]; t++) {
+		CHECK(r[2 * t] >= 0 && r[2 * t] < table.n[0] && r[2 * t + 1] >= 0 && r[2 * t + 1] / kpages.n[1] < table.n[1], "attn_paged: row %lld is (%d, %d), the table [%lld,%lld] of pages of %lld",
+		      (long long)t, r[2 * t], r[2 * t + 1], (long long)table.n[0], (long long)table.n[1], (long long)kpages.n[1]);
+		for (int64_t p = 0; p <= r[2 * t + 1] / kpages.n[1]; p++) {
+			int32_t page = tab[r[2 * t] * table.n[1] + p];
+			CHECK(page >= 0 && page < kpages.n[0], "attn_paged: page %d of table row %d is outside 0..%lld", page, r[2 * t], (long long)kpages.n[0] - 1);
+		}
+	}
+	attn_args a = {.h = q.n[1], .g = kpages.n[2], .d = q.n[2], .scale = scale, .softcap = softcap, .window = window, .o = o.p, .q = q.p, .k = kpages.p, .v = vpages.p,
+	               .table = tab, .rows = r, .slots = kpages.n[1], .table_cols = table.n[1]};
+	pool_run(c->threads, q.n[0], 4, c->k->attn_paged, &a);
+	return NULL;
+}
