@@ -52,11 +52,20 @@ func hostile() map[string]struct {
 		"entry is empty":       {entry("{}"), "dtype"},
 		"dtype unknown":        {entry(`{"dtype":"F128","shape":[1],"data_offsets":[0,16]}`, make([]byte, 16)...), `"F128" is unknown`},
 		"dtype of small case":  {entry(`{"dtype":"f32","shape":[1],"data_offsets":[0,4]}`, d4...), `"f32" is unknown`},
+		"no shape":             {entry(`{"dtype":"F32","data_offsets":[0,4]}`, d4...), "want dtype, shape and data_offsets"},
+		"shape is null":        {entry(`{"dtype":"F32","shape":null,"data_offsets":[0,4]}`, d4...), "shape"},
+		"fields in capitals":   {entry(`{"DTYPE":"F32","shape":[1],"data_offsets":[0,4]}`, d4...), "unknown field"},
+		"dtype twice":          {entry(`{"dtype":"U8","dtype":"F32","shape":[1],"data_offsets":[0,4]}`, d4...), `"dtype" occurs twice`},
+		"shape twice":          {entry(`{"dtype":"F32","shape":[9],"shape":[1],"data_offsets":[0,4]}`, d4...), `"shape" occurs twice`},
+		"offsets twice":        {entry(`{"dtype":"F32","shape":[1],"data_offsets":[0,9],"data_offsets":[0,4]}`, d4...), `"data_offsets" occurs twice`},
+		"metadata's name":      {raw(`{"__metadata__":{"format":"pt","format":"tf"}}`), `"format" occurs twice`},
+		"metadata is null":     {raw(`{"__metadata__":null}`), "__metadata__"},
+		"a million dimensions": {entry(`{"dtype":"F32","shape":[`+strings.Repeat("1,", 1_000_000)+`1],"data_offsets":[0,4]}`, d4...), "more than 8 numbers"},
 		"unknown field":        {entry(`{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}`, d4...), "x"},
 		"shape negative":       {entry(`{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}`, d4...), "shape [-1]"},
 		"shape fractional":     {entry(`{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}`, d4...), `"a"`},
 		"shape 1e0":            {entry(`{"dtype":"F32","shape":[1e0],"data_offsets":[0,4]}`, d4...), `"a"`},
-		"nine dimensions":      {entry(`{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}`, d4...), "9 dimensions"},
+		"nine dimensions":      {entry(`{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}`, d4...), "more than 8 numbers"},
 		"product is 2^64":      {entry(`{"dtype":"F32","shape":[2147483647,2147483647,4],"data_offsets":[0,0]}`), "shape"},
 		"product wraps to 0":   {entry(`{"dtype":"U8","shape":[65536,65536,65536,65536],"data_offsets":[0,0]}`), "shape"},
 		"product wraps to 4":   {entry(`{"dtype":"U8","shape":[4294967297,4294967300],"data_offsets":[0,4]}`, d4...), "shape"},
@@ -147,6 +156,9 @@ func TestHostileIndex(t *testing.T) {
 		"itself":             {`{"weight_map":{"a":"model.safetensors.index.json"}}`, "header"},
 		"tensor missing":     {`{"weight_map":{"a":"one.safetensors","c":"one.safetensors"}}`, "tensor c is not in one.safetensors"},
 		"wrong shard":        {`{"weight_map":{"a":"two.safetensors","b":"one.safetensors"}}`, "is not in"},
+		"tensor twice":       {`{"weight_map":{"a":"three.safetensors","a":"one.safetensors"}}`, `"a" occurs twice`},
+		"map twice":          {`{"weight_map":{"b":"two.safetensors"},"weight_map":{"a":"one.safetensors"}}`, `"weight_map" occurs twice`},
+		"map in capitals":    {`{"Weight_Map":{"a":"one.safetensors"}}`, "weight_map is empty"},
 		"one not listed":     {`{"weight_map":{"a":"one.safetensors"},"x":0}`, ""},
 		"tensor in two":      {`{"weight_map":{"a":"one.safetensors","z":"again.safetensors"}}`, "tensor a is also in"},
 	} {
@@ -205,8 +217,32 @@ func TestClaimsCostNothing(t *testing.T) {
 		got := allocated(func() { _, _ = Open(path) })
 		require.Less(t, got, uint64(2*len(h.content)+16<<20), name)
 	}
+	// Nor can many tensors of nothing: what is left after a collection is counted, for the entries themselves are kept.
+	many := func(n int) string {
+		var b strings.Builder
+		b.WriteString("{")
+		for i := range n {
+			fmt.Fprintf(&b, `"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},`, i)
+		}
+		b.WriteString(`"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`)
+		return file(t, t.TempDir(), "x.safetensors", raw(b.String()))
+	}
+	_, tooMany := Open(many(maxTensors))
+	require.ErrorContains(t, tooMany, "more than 200000 tensors")
+	path := many(maxTensors - 1)
+	info, e := os.Stat(path)
+	require.NoError(t, e)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	f := open(t, path)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), 2*info.Size()+16<<20)
+	require.Len(t, f.Names(), maxTensors)
+
 	// A header of exactly the limit is read, one byte more is not: sparse files, so that the disk pays nothing.
-	path := filepath.Join(t.TempDir(), "x.safetensors")
+	path = filepath.Join(t.TempDir(), "x.safetensors")
 	require.NoError(t, os.WriteFile(path, binary.LittleEndian.AppendUint64(nil, maxHeader+1), 0o644))
 	require.NoError(t, os.Truncate(path, maxHeader+9))
 	var err error

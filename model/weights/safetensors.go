@@ -12,14 +12,16 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
 // Limits of a file's header; the first is the format's own.
 const (
-	maxHeader = 100_000_000
-	maxDims   = 8
+	maxHeader  = 100_000_000
+	maxDims    = 8
+	maxTensors = 200_000 // twice DeepSeek-V3's
 )
 
 var elementBytes = map[string]int64{
@@ -177,17 +179,20 @@ func (f *File) Tensor(name string) (Tensor, error) {
 }
 
 func (f *File) openShard(path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("weights: %w", err)
-	}
-	f.files = append(f.files, file)
-	info, err := file.Stat()
+	info, err := os.Stat(path) // before opening: to open a pipe is to wait for its writer
 	if err != nil {
 		return fmt.Errorf("weights: %w", err)
 	}
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("weights: %s is not a regular file", path)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	f.files = append(f.files, file)
+	if info, err = file.Stat(); err != nil {
+		return fmt.Errorf("weights: %w", err)
 	}
 	entries, meta, err := readHeader(file, info.Size())
 	if err != nil {
@@ -258,7 +263,8 @@ func endToEnd(entries map[string]entry, base, size int64) error {
 	return nil
 }
 
-// parseHeader reads the JSON object, refusing names that occur twice.
+// parseHeader reads the JSON object token by token: encoding/json's structs would take names in any case, the last of two
+// equal names and a missing field for an empty one.
 func parseHeader(text []byte) (map[string]entry, map[string]string, error) {
 	if !utf8.Valid(text) {
 		return nil, nil, errors.New("the header is not UTF-8")
@@ -267,72 +273,140 @@ func parseHeader(text []byte) (map[string]entry, map[string]string, error) {
 		return nil, nil, errors.New("the header does not begin with {")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
-	if _, err := d.Token(); err != nil {
-		return nil, nil, fmt.Errorf("header: %w", err)
-	}
+	d.UseNumber()
 	entries, meta := map[string]entry{}, map[string]string(nil)
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, nil, fmt.Errorf("header: %w", err)
-		}
-		name, _ := key.(string)
+	err := object(d, func(name string) (err error) {
 		if name == "__metadata__" {
-			if meta != nil {
-				return nil, nil, errors.New("header: __metadata__ occurs twice")
-			}
-			if err := d.Decode(&meta); err != nil {
-				return nil, nil, fmt.Errorf("header: __metadata__: %w", err)
-			}
-			continue
+			meta, err = stringMap(d)
+			return err
 		}
-		if _, twice := entries[name]; twice {
-			return nil, nil, fmt.Errorf("header: tensor %q occurs twice", name)
+		if len(entries) == maxTensors {
+			return fmt.Errorf("more than %d tensors", maxTensors)
 		}
-		if entries[name], err = parseEntry(d); err != nil {
-			return nil, nil, fmt.Errorf("header: tensor %q: %w", name, err)
-		}
-	}
-	if _, err := d.Token(); err != nil {
+		entries[name], err = parseEntry(d)
+		return err
+	})
+	if err != nil {
 		return nil, nil, fmt.Errorf("header: %w", err)
 	}
-	if rest, _ := io.ReadAll(d.Buffered()); len(bytes.TrimRight(rest, " ")) > 0 {
+	if len(bytes.TrimRight(text[d.InputOffset():], " ")) > 0 {
 		return nil, nil, errors.New("header: something follows the object")
 	}
 	return entries, meta, nil
 }
 
-func parseEntry(d *json.Decoder) (entry, error) {
-	var j struct {
-		DType   string  `json:"dtype"`
-		Shape   []int64 `json:"shape"`
-		Offsets []int64 `json:"data_offsets"`
+// object reads a JSON object and calls value at each value, which must read it. A name that occurs twice is an error.
+func object(d *json.Decoder, value func(name string) error) error {
+	if err := delim(d, '{'); err != nil {
+		return err
 	}
-	d.DisallowUnknownFields()
-	if err := d.Decode(&j); err != nil {
+	seen := map[string]bool{}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := key.(string)
+		if seen[name] {
+			return fmt.Errorf("%q occurs twice", name)
+		}
+		seen[name] = true
+		if err := value(name); err != nil {
+			return fmt.Errorf("%q: %w", name, err)
+		}
+	}
+	return delim(d, '}')
+}
+
+func delim(d *json.Decoder, want json.Delim) error {
+	t, err := d.Token()
+	if err == nil && t != want {
+		err = fmt.Errorf("%v where %v should be", t, want)
+	}
+	return err
+}
+
+func stringMap(d *json.Decoder) (map[string]string, error) {
+	m := map[string]string{}
+	return m, object(d, func(name string) error {
+		t, err := d.Token()
+		v, ok := t.(string)
+		if err == nil && !ok {
+			err = fmt.Errorf("%v is not a string", t)
+		}
+		m[name] = v
+		return err
+	})
+}
+
+// integers reads a list of at most n whole numbers.
+func integers(d *json.Decoder, n int) ([]int64, error) {
+	if err := delim(d, '['); err != nil {
+		return nil, err
+	}
+	var out []int64
+	for d.More() {
+		if len(out) == n {
+			return nil, fmt.Errorf("more than %d numbers", n)
+		}
+		t, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		number, _ := t.(json.Number)
+		v, err := strconv.ParseInt(string(number), 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%v is not a whole number", t)
+		}
+		out = append(out, v)
+	}
+	return out, delim(d, ']')
+}
+
+func parseEntry(d *json.Decoder) (entry, error) {
+	var dtype string
+	var dims, offsets []int64
+	fields := 0
+	err := object(d, func(name string) (err error) {
+		fields++
+		switch name {
+		case "dtype":
+			var t json.Token
+			t, err = d.Token()
+			dtype, _ = t.(string)
+		case "shape":
+			dims, err = integers(d, maxDims)
+		case "data_offsets":
+			offsets, err = integers(d, 2)
+		default:
+			err = errors.New("unknown field")
+		}
+		return err
+	})
+	if err != nil {
 		return entry{}, err
 	}
-	size, known := elementBytes[j.DType]
+	size, known := elementBytes[dtype]
 	switch {
+	case fields != 3:
+		return entry{}, errors.New("want dtype, shape and data_offsets")
 	case !known:
-		return entry{}, fmt.Errorf("dtype %q is unknown", j.DType)
-	case len(j.Shape) > maxDims:
-		return entry{}, fmt.Errorf("shape has %d dimensions, limit %d", len(j.Shape), maxDims)
-	case len(j.Offsets) != 2 || j.Offsets[0] < 0 || j.Offsets[1] < j.Offsets[0] || j.Offsets[1] > math.MaxInt64/4:
-		return entry{}, fmt.Errorf("data_offsets %v", j.Offsets)
+		return entry{}, fmt.Errorf("dtype %q is unknown", dtype)
+	case len(offsets) != 2 || offsets[0] < 0 || offsets[1] < offsets[0] || offsets[1] > math.MaxInt64/4:
+		return entry{}, fmt.Errorf("data_offsets %v", offsets)
 	}
-	want, shape := size, make([]int, len(j.Shape))
-	for i, n := range j.Shape {
+	want, shape := size, make([]int, len(dims))
+	for i, n := range dims {
 		if n < 0 || n > math.MaxInt32 || (n > 0 && want > math.MaxInt64/4/n) {
-			return entry{}, fmt.Errorf("shape %v", j.Shape)
+			return entry{}, fmt.Errorf("shape %v", dims)
 		}
 		want *= n
 		shape[i] = int(n)
 	}
-	if got := j.Offsets[1] - j.Offsets[0]; got != want {
-		return entry{}, fmt.Errorf("%s%v needs %d bytes, data_offsets span %d", j.DType, j.Shape, want, got)
+	if got := offsets[1] - offsets[0]; got != want {
+		return entry{}, fmt.Errorf("%s%v needs %d bytes, data_offsets span %d", dtype, dims, want, got)
 	}
-	return entry{dtype: j.DType, shape: shape, start: j.Offsets[0], end: j.Offsets[1]}, nil
+	return entry{dtype: dtype, shape: shape, start: offsets[0], end: offsets[1]}, nil
 }
 
 const maxShards = 100_000
@@ -343,17 +417,24 @@ func (f *File) openIndex(path string) error {
 	if err != nil {
 		return fmt.Errorf("weights: %w", err)
 	}
-	var index struct {
-		Map map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(text, &index); err != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	var where map[string]string
+	err = object(d, func(name string) (err error) {
+		if name == "weight_map" {
+			where, err = stringMap(d)
+			return err
+		}
+		var other json.RawMessage
+		return d.Decode(&other)
+	})
+	if err != nil {
 		return fmt.Errorf("weights: %s: %w", path, err)
 	}
-	if len(index.Map) == 0 {
+	if len(where) == 0 {
 		return fmt.Errorf("weights: %s: weight_map is empty", path)
 	}
 	shards := map[string]bool{}
-	for name, shard := range index.Map {
+	for name, shard := range where {
 		if shard == "" || shard != filepath.Base(shard) || shard == "." || shard == ".." || strings.ContainsAny(shard, `/\`) {
 			return fmt.Errorf("weights: %s: tensor %s lies in %q: want a file name in the same folder", path, name, shard)
 		}
@@ -367,13 +448,13 @@ func (f *File) openIndex(path string) error {
 			return err
 		}
 	}
-	for name, shard := range index.Map {
+	for name, shard := range where {
 		if e, ok := f.entries[name]; !ok || filepath.Base(e.path) != shard {
 			return fmt.Errorf("weights: %s: tensor %s is not in %s", path, name, shard)
 		}
 	}
-	if len(f.entries) != len(index.Map) {
-		return fmt.Errorf("weights: %s: the shards hold %d tensors, weight_map lists %d", path, len(f.entries), len(index.Map))
+	if len(f.entries) != len(where) {
+		return fmt.Errorf("weights: %s: the shards hold %d tensors, weight_map lists %d", path, len(f.entries), len(where))
 	}
 	return nil
 }
