@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Config describes a decoder, under the names of Hugging Face's config.json.
@@ -88,16 +89,19 @@ type hfRope struct {
 	BetaSlow        float64  `json:"beta_slow"`
 }
 
-// foreign are fields that change what a model computes and that this package does not compute; null, false, 0 and 1 mean
-// that the field does nothing.
-var foreign = []string{
-	"quantization_config", "attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar", "partial_rotary_factor", "embedding_multiplier",
-	"attention_multiplier", "residual_multiplier", "logits_scaling", "no_rope_layers", "clip_qkv", "num_experts", "num_local_experts", "n_routed_experts",
-	"kv_lora_rank", "q_lora_rank", "attention_chunk_size", "use_qk_norm", "rope_local_base_freq",
+// foreign are fields that change what a model computes and that this package does not compute, each with the value, if
+// there is one, at which it does nothing. null, false, [] and {} do nothing in all of them.
+var foreign = map[string]string{
+	"quantization_config": "", "attn_logit_softcapping": "", "final_logit_softcapping": "", "query_pre_attn_scalar": "", "partial_rotary_factor": "1",
+	"embedding_multiplier": "1", "attention_multiplier": "", "residual_multiplier": "1", "logits_scaling": "1", "no_rope_layers": "", "clip_qkv": "",
+	"num_experts": "0", "num_local_experts": "0", "n_routed_experts": "0", "kv_lora_rank": "0", "q_lora_rank": "0", "attention_chunk_size": "0",
+	"use_qk_norm": "", "rope_local_base_freq": "",
 }
 
-// foreignRope are the same inside the rotary parameters.
-var foreignRope = []string{"mscale", "mscale_all_dim", "short_factor", "long_factor", "truncate"}
+// foreignRope are the same inside the rotary parameters. "truncate": false would leave yarn's bounds unrounded.
+var foreignRope = map[string]string{
+	"mscale": "0", "mscale_all_dim": "0", "short_factor": "", "long_factor": "", "truncate": "true", "partial_rotary_factor": "1",
+}
 
 // ReadConfig reads config.json of a model folder.
 func ReadConfig(dir string) (Config, error) {
@@ -144,11 +148,11 @@ func ParseConfig(text []byte) (Config, error) {
 	c := Config{
 		ModelType: h.ModelType, VocabSize: h.VocabSize, HiddenSize: h.HiddenSize, IntermediateSize: h.IntermediateSize, Layers: h.Layers, Heads: h.Heads,
 		KVHeads: or(h.KVHeads, h.Heads), MaxPositions: h.MaxPositions, NormEps: or(h.NormEps, 1e-6), InitializerRange: or(h.InitializerRange, 0.02),
-		BOS: or(h.BOS, -1), PAD: or(h.PAD, -1), MLPBias: h.MLPBias,
+		BOS: or(h.BOS, -1), PAD: or(h.PAD, -1),
 	}
 	switch h.ModelType {
 	case "llama":
-		c.QKVBias, c.OutBias = h.AttentionBias, h.AttentionBias
+		c.QKVBias, c.OutBias, c.MLPBias = h.AttentionBias, h.AttentionBias, h.MLPBias
 	case "qwen2":
 		c.QKVBias = true
 	case "qwen3":
@@ -176,10 +180,12 @@ func or[T any](p *T, otherwise T) T {
 	return *p
 }
 
-func refuse(all map[string]json.RawMessage, names []string) error {
-	for _, name := range names {
-		switch string(bytes.TrimSpace(all[name])) {
-		case "", "null", "false", "0", "1", "1.0", "0.0", "[]", "{}":
+func refuse(all map[string]json.RawMessage, names map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		switch text := strings.TrimSuffix(string(bytes.TrimSpace(all[name])), ".0"); {
+		case text == "", text == "null", text == "[]", text == "{}":
+		case text == "false" && name != "truncate":
+		case text == names[name] && text != "":
 		default:
 			return fmt.Errorf("field %s = %s changes what the model computes and is not supported", name, all[name])
 		}
@@ -224,6 +230,9 @@ func (c *Config) readRope(h hfConfig) error {
 	return nil
 }
 
+// maxTable bounds the rotary table's elements: 1 GiB, two million positions of head size 128.
+const maxTable = 1 << 28
+
 // Validate reports the first field that is out of range.
 func (c Config) Validate() error {
 	dims := []struct {
@@ -241,6 +250,8 @@ func (c Config) Validate() error {
 		}
 	}
 	switch {
+	case c.MaxPositions > maxTable/c.HeadDim:
+		return fmt.Errorf("max_position_embeddings %d by head_dim %d needs a rotary table of more than %d elements", c.MaxPositions, c.HeadDim, maxTable)
 	case c.Heads%c.KVHeads != 0:
 		return fmt.Errorf("num_attention_heads %d is not a multiple of num_key_value_heads %d", c.Heads, c.KVHeads)
 	case c.HeadDim%2 != 0:
@@ -254,6 +265,19 @@ func (c Config) Validate() error {
 		if id < -1 || id >= c.VocabSize {
 			return fmt.Errorf("special token id %d is outside the vocabulary of %d", id, c.VocabSize)
 		}
+	}
+	var is bool // what the family's config.json can say
+	switch c.ModelType {
+	case "llama":
+		is = c.OutBias == c.QKVBias && !c.QKNorm
+	case "qwen2":
+		is = c.QKVBias && !c.OutBias && !c.MLPBias && !c.QKNorm
+	case "qwen3":
+		is = c.OutBias == c.QKVBias && !c.MLPBias && c.QKNorm
+	}
+	if !is {
+		return fmt.Errorf("model_type %q has no variant with QKVBias %t, OutBias %t, MLPBias %t, QKNorm %t; known are llama, qwen2, qwen3",
+			c.ModelType, c.QKVBias, c.OutBias, c.MLPBias, c.QKNorm)
 	}
 	return c.Rope.validate()
 }
@@ -376,13 +400,13 @@ func (r Rope) invFreq(d, maxPositions int) (freq []float64, scale float64) {
 			case smooth <= 0:
 				freq[i] = f / r.Factor
 			case smooth < 1:
-				freq[i] = (1-smooth)*f/r.Factor + smooth*f
+				freq[i] = float64((1-smooth)*f/r.Factor) + float64(smooth*f)
 			}
 		}
 	case "yarn": // arXiv 2309.00071, section 3.2
 		scale = r.AttentionFactor
 		if scale == 0 {
-			scale = 0.1*math.Log(r.Factor) + 1
+			scale = float64(0.1*math.Log(r.Factor)) + 1
 		}
 		fast, slow := r.BetaFast, r.BetaSlow
 		if fast == 0 {
@@ -400,7 +424,7 @@ func (r Rope) invFreq(d, maxPositions int) (freq []float64, scale float64) {
 		}
 		for i, f := range freq {
 			ramp := min(max((float64(i)-low)/(high-low), 0), 1)
-			freq[i] = f/r.Factor*ramp + f*(1-ramp)
+			freq[i] = float64(f/r.Factor*ramp) + float64(f*(1-ramp))
 		}
 	}
 	return freq, scale

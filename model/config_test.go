@@ -111,6 +111,11 @@ func TestConfigRefuses(t *testing.T) {
 		"beta negative":         {rope("beta_fast", -1.0), []string{"beta_fast -1"}},
 		"attention factor":      {rope("attention_factor", -1.0), []string{"attention_factor -1"}},
 		"mscale":                {rope("mscale", 0.707), []string{"rope_parameters", "mscale", "0.707"}},
+		"mscale of 1":           {rope("mscale", 1.0, "mscale_all_dim", 1.0), []string{"mscale = 1"}}, // transformers: no attention factor then
+		"yarn not truncated":    {rope("truncate", false), []string{"truncate = false"}},
+		"partial, new spelling": {rope("partial_rotary_factor", 0.5), []string{"rope_parameters", "partial_rotary_factor"}},
+		"soft-cap of 1":         {fields{"final_logit_softcapping": 1.0}, []string{"final_logit_softcapping"}},
+		"table of 128 GiB":      {fields{"max_position_embeddings": 1 << 26, "head_dim": 512}, []string{"max_position_embeddings 67108864", "head_dim 512"}},
 		"rotary list":           {fields{"rope_parameters": []int{1}}, []string{"rope_parameters"}},
 	}
 	for name, c := range cases {
@@ -129,6 +134,7 @@ func TestConfigAccepts(t *testing.T) {
 	for name, f := range map[string]fields{
 		"fields nobody knows":    {"auto_map": fields{"AutoModel": "evil.py"}, "x": []int{1}, "_name_or_path": "/etc"},
 		"neutral foreign fields": {"partial_rotary_factor": 1.0, "quantization_config": nil, "logits_scaling": 1.0, "attn_logit_softcapping": nil},
+		"truncated, as usual":    {"rope_parameters": fields{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "truncate": true}},
 		"no eos":                 {"eos_token_id": nil},
 		"pad -1":                 {"pad_token_id": -1},
 		"window not used":        {"use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 28},
@@ -181,6 +187,23 @@ func TestFamilies(t *testing.T) {
 	has("llama3", fields{"attention_bias": true, "mlp_bias": true}, map[string]bool{
 		attn + "v_proj.bias": true, attn + "o_proj.bias": true, mlp + "gate_proj.bias": true, mlp + "down_proj.bias": true,
 	})
+}
+
+// A Config that no config.json can say is refused before a model is made of it that could not be saved.
+func TestNoSuchFamily(t *testing.T) {
+	for name, change := range map[string]func(c *Config){
+		"type":          func(c *Config) { c.ModelType = "mamba" },
+		"none":          func(c *Config) { c.ModelType = "" },
+		"llama, norms":  func(c *Config) { c.ModelType, c.QKVBias, c.QKNorm = "llama", false, true },
+		"qwen2, plain":  func(c *Config) { c.QKVBias = false },
+		"qwen2, output": func(c *Config) { c.OutBias = true },
+		"qwen3, plain":  func(c *Config) { c.ModelType, c.QKVBias = "qwen3", false },
+	} {
+		c, err := ParseConfig(edited(t, "qwen2", nil))
+		require.NoError(t, err)
+		change(&c)
+		require.ErrorContains(t, c.Validate(), "model_type", name)
+	}
 }
 
 // JSON writes what ParseConfig reads, for every rotary scaling.

@@ -28,7 +28,7 @@ func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
 	if o.MaxPositions > 0 {
 		c.MaxPositions = o.MaxPositions
 	}
-	if need, have := 4*c.ParamCount(), dev.Memory(); have > 0 && need > have {
+	if need, have := 4*(c.ParamCount()+int64(c.MaxPositions*c.HeadDim)), dev.Memory(); have > 0 && need > have {
 		return nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d", dir, need, have)
 	}
 	file, err := weights.Open(dir)
