@@ -33,6 +33,9 @@ var ErrCacheFull = errors.New("no free pages")
 
 // NewCache returns a cache of as many pages as positions need. Close frees it.
 func (m *LM) NewCache(positions int) (*Cache, error) {
+	if positions < 1 {
+		return nil, fmt.Errorf("model: cache of %d positions: want at least 1", positions)
+	}
 	pages := (positions + PageRows - 1) / PageRows
 	c := &Cache{m: m, refs: make([]int32, pages)}
 	for i := pages - 1; i >= 0; i-- {
@@ -115,18 +118,32 @@ func (c *Cache) take() (int32, bool) {
 }
 
 // Extend runs new tokens of several sequences, ids[i] after what seqs[i] holds, and returns the hidden rows of all of them
-// end to end, [T, D]: decoding with one id each, prefill and chunked prefill with many. Equal bits to [LM.Forward]'s.
+// end to end, [T, D]: decoding with one id each, prefill and chunked prefill with many. Equal bits to [LM.Forward]'s. Where
+// the cache has too few pages nothing changes, and the error wraps [ErrCacheFull].
 func (c *Cache) Extend(s *kernels.Scope, seqs []*Seq, ids [][]int32) *kernels.Tensor {
+	none := func(err error) *kernels.Tensor {
+		s.Fail(fmt.Errorf("model: extend: %w", err))
+		return s.Zeros(0, c.m.config.HiddenSize)
+	}
+	switch need := 0; {
+	case c.k == nil:
+		return none(errors.New("the cache is closed"))
+	case len(ids) != len(seqs):
+		return none(fmt.Errorf("%d lists of ids for %d sequences", len(ids), len(seqs)))
+	default:
+		for i, q := range seqs {
+			need += (q.n+len(ids[i])+PageRows-1)/PageRows - len(q.pages)
+		}
+		if need > len(c.free) {
+			return none(fmt.Errorf("%w: %d are needed, %d of %d are free", ErrCacheFull, need, len(c.free), len(c.refs)))
+		}
+	}
 	var flat, positions, slots, rows []int32
 	width := 1
 	for i, q := range seqs {
 		for _, id := range ids[i] {
 			if q.n == len(q.pages)*PageRows {
-				page, ok := c.take()
-				if !ok {
-					s.Fail(fmt.Errorf("model: extend: %w: %d sequences hold all %d", ErrCacheFull, len(seqs), len(c.refs)))
-					return s.Zeros(0, c.m.config.HiddenSize)
-				}
+				page, _ := c.take()
 				q.pages = append(q.pages, page)
 			}
 			flat, positions = append(flat, id), append(positions, int32(q.n))

@@ -183,6 +183,7 @@ func TestCacheFull(t *testing.T) {
 		return s.Err()
 	})
 	require.ErrorIs(t, err, model.ErrCacheFull)
+	require.Zero(t, b.Len(), "nothing changed")
 	err = dev.Do(t.Context(), func(s *kernels.Scope) error {
 		cache.Fork(s, a, 5)
 		return s.Err()

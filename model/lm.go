@@ -207,6 +207,10 @@ func (m *LM) attnOptions() kernels.AttnOptions {
 
 // Forward runs packed sequences and returns the hidden rows after the final norm, [T, D].
 func (m *LM) Forward(s *kernels.Scope, ids []int32, segs kernels.Segs) *kernels.Tensor {
+	if err := segs.Validate(); err != nil {
+		s.Fail(fmt.Errorf("model: %w", err))
+		return s.Zeros(0, m.config.HiddenSize)
+	}
 	if len(ids) != segs.Rows() {
 		s.Fail(fmt.Errorf("model: %d ids for segs of %d rows", len(ids), segs.Rows()))
 	}
@@ -230,6 +234,9 @@ func (m *LM) LogProbs(s *kernels.Scope, ids []int32, segs kernels.Segs, rows, ta
 // Head gives the log-probability of targets after hidden rows [C, D], and the entropy there.
 func (m *LM) Head(s *kernels.Scope, hiddenCD *kernels.Tensor, targets []int32, temperature float32) (logpC, entropyC *kernels.Tensor) {
 	o := kernels.HeadOptions{}
+	if !(temperature > 0) || math.IsInf(float64(temperature), 1) {
+		s.Fail(fmt.Errorf("model: temperature is %g, want a positive number", temperature))
+	}
 	if temperature != 1 {
 		o.Temp = s.Full(temperature, len(targets))
 	}

@@ -108,7 +108,7 @@ func (t *Trainer) Step(ctx context.Context, batch []Sequence) (Stats, error) {
 	for len(batch) > 0 {
 		n := take(batch, t.config.MicroTokens)
 		if err := t.micro(ctx, batch[:n], total, &st); err != nil {
-			return st, err
+			return st, errors.Join(err, t.zeroGrads())
 		}
 		batch = batch[n:]
 	}
@@ -117,6 +117,15 @@ func (t *Trainer) Step(ctx context.Context, batch []Sequence) (Stats, error) {
 		return st, fmt.Errorf("sft: %w", err)
 	}
 	return st, nil
+}
+
+// zeroGrads forgets what the passes before a failed one have added.
+func (t *Trainer) zeroGrads() error {
+	var errs []error
+	for _, p := range t.policy.Params() {
+		errs = append(errs, p.ZeroGrad())
+	}
+	return errors.Join(errs...)
 }
 
 // take is how many sequences fit into a pass of the given rows, at least one.

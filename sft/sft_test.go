@@ -298,6 +298,29 @@ func TestErrors(t *testing.T) {
 	require.Zero(t, tr.Optimizer().Steps())
 }
 
+// A step that fails in its second pass leaves nothing of the first to the next step.
+func TestFailedStepLeavesNothing(t *testing.T) {
+	run := func(bad []sft.Sequence) map[string][]float32 {
+		dev := openCPU(t)
+		m, err := model.Tiny(dev, 1)
+		require.NoError(t, err)
+		defer m.Close()
+		c := sft.Default()
+		c.MicroTokens = 4
+		tr, err := sft.New(m, c)
+		require.NoError(t, err)
+		defer tr.Close()
+		if bad != nil {
+			_, err := tr.Step(context.Background(), bad)
+			require.ErrorContains(t, err, "id 99")
+		}
+		_, err = tr.Step(context.Background(), []sft.Sequence{{IDs: []int32{5, 6, 7}}})
+		require.NoError(t, err)
+		return values(t, m)
+	}
+	sameBits(t, run(nil), run([]sft.Sequence{{IDs: []int32{1, 2, 3, 4}}, {IDs: []int32{1, 99, 2}}}))
+}
+
 // It learns: ten texts by heart.
 func TestLearns(t *testing.T) {
 	dev := openCPU(t)
