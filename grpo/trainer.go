@@ -213,7 +213,7 @@ func (t *Trainer) minibatch(ctx context.Context, all []item, from, to int, st *S
 		run = run[p.items:]
 		st.Trained += len(p.ids)
 		if err := t.micro(ctx, p, totals, st); err != nil {
-			return err
+			return errors.Join(err, t.zeroGrads())
 		}
 	}
 	norm, err := t.opt.Step(ctx, st.LearningRate)
@@ -223,6 +223,15 @@ func (t *Trainer) minibatch(ctx context.Context, all []item, from, to int, st *S
 	}
 	st.GradNorm = norm
 	return err
+}
+
+// zeroGrads forgets what the passes before a failed one have added.
+func (t *Trainer) zeroGrads() error {
+	var errs []error
+	for _, p := range t.policy.Params() {
+		errs = append(errs, p.ZeroGrad())
+	}
+	return errors.Join(errs...)
 }
 
 // packed is one micro-batch: whole sequences, prompt and completion, end to end.
