@@ -13,7 +13,7 @@ import (
 
 // Options say how to load a model.
 type Options struct {
-	MaxPositions int // use fewer positions than the config allows; 0: all
+	MaxPositions int // use fewer positions than the config allows, and save as many; 0: all
 }
 
 // Load loads a Hugging Face folder: config.json and safetensors weights, in fp32.

@@ -62,6 +62,7 @@ typedef struct {
 	const float *q, *k, *v;
 	const int32_t *segs;
 	int64_t nseqs;
+	int shared; /* some sequence has a parent */
 	const int32_t *rows_seq; /* sequence of each row */
 	/* paged */
 	const int32_t *table, *rows;

@@ -192,6 +192,8 @@ char *cpu_attn_grad(r1_ctx *c, r1_tensor dq, r1_tensor dk, r1_tensor dv, r1_tens
 	TRY(check_segs("attn_grad", segs, q.n[0]));
 	attn_args a = {.h = q.n[1], .g = k.n[1], .d = q.n[2], .scale = scale, .softcap = softcap, .window = window, .q = q.p, .k = k.p, .v = v.p, .segs = segs.p, .nseqs = segs.n[0],
 	               .dq = dq.p, .dk = dk.p, .dv = dv.p, .dout = dout.p, .oin = o.p, .lse_in = lse.p};
+	for (int64_t i = 0; i < a.nseqs; i++)
+		a.shared |= a.segs[3 * i + 2] >= 0;
 	pool_run(c->threads, segs.n[0] * a.g, 1, c->k->attn_grad, &a);
 	return NULL;
 }

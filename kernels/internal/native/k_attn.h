@@ -229,7 +229,7 @@ static void k_attn_grad(const void *args, int64_t lo, int64_t hi, int worker)
 		int64_t root = item / a->g, g = item % a->g, per = a->h / a->g;
 		if (a->segs[3 * root + 2] >= 0)
 			continue; /* its root does it */
-		for (int64_t s = root; s < a->nseqs; s++) {
+		for (int64_t s = root; s < (a->shared ? a->nseqs : root + 1); s++) {
 			if (s != root && a->segs[3 * s + 2] != root)
 				continue;
 			int64_t first = a->segs[3 * s], n = a->segs[3 * s + 1];
