@@ -12,6 +12,10 @@
 
 #include "cpu.h"
 
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF /* gcc does not contract under -std=c11 */
+#endif
+
 #define SCRATCH_SLOTS 16
 #define FLAT_GRAIN 16384 /* elements of a range */
 
