@@ -42,6 +42,7 @@ func TestBitsEverywhere(t *testing.T) {
 			t.Log(err)
 			continue
 		}
+		t.Cleanup(func() { require.NoError(t, dev.Close()) })
 		devices = append(devices, dev)
 	}
 	require.GreaterOrEqual(t, len(devices), 2, "portable and at least one more")
