@@ -1,7 +1,9 @@
 package tokenizer
 
 import (
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -23,7 +25,7 @@ func (a aligned) span(from, to int) (int, int) {
 	if a.from == nil || from == to {
 		return from, to
 	}
-	return int(a.from[from]), int(a.to[to-1])
+	return int(slices.Min(a.from[from:to])), int(slices.Max(a.to[from:to])) // NFC reorders marks
 }
 
 // normalizeAll applies every step in order.
@@ -31,7 +33,7 @@ func normalizeAll(steps []normalizer, s string) string {
 	for _, n := range steps {
 		switch {
 		case n.nfc && !norm.NFC.IsNormalString(s):
-			s = norm.NFC.String(s)
+			s = align([]normalizer{n}, s).text
 		case !n.nfc:
 			s = strings.ReplaceAll(s, n.old, n.new)
 		}
@@ -56,12 +58,12 @@ func align(steps []normalizer, s string) aligned {
 			}
 		}
 		if n.nfc {
-			var it norm.Iter
-			it.InitString(norm.NFC, a.text)
-			for !it.Done() {
-				from := it.Pos()
-				out := string(it.Next())
-				emit(out, from, it.Pos())
+			for _, c := range composeNFC(a.text) {
+				if c.r == utf8.RuneError {
+					emit(a.text[c.from:c.to], c.from, c.to)
+				} else {
+					emit(string(c.r), c.from, c.to)
+				}
 			}
 		} else {
 			n.alignReplace(a.text, emit)

@@ -47,7 +47,7 @@ func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
 // EncodeOffsets is Encode that also returns where in text each token came from, widened to whole
 // characters. Tokens of the template have empty spans at the start or the end.
 func (t *Tokenizer) EncodeOffsets(text string, addSpecial bool) ([]int32, []Span) {
-	e := encoder{t: t, sc: t.scratch(), withSpans: true}
+	e := encoder{t: t, sc: t.scratch(), ids: []int32{}, withSpans: true}
 	e.encode(text, addSpecial)
 	t.pool.Put(e.sc)
 	for i, s := range e.spans {
