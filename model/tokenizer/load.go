@@ -249,10 +249,15 @@ func (t *Tokenizer) readModel(f *file) error {
 
 func (t *Tokenizer) readNormalizer(f *file) error {
 	steps, err := flatten(f.Normalizer, "normalizer", 0)
+	if len(steps) > maxSteps {
+		return fmt.Errorf("normalizer: %d steps; at most %d", len(steps), maxSteps)
+	}
 	for _, s := range steps {
 		switch {
 		case s.Type == "NFC":
 			t.normalizer = append(t.normalizer, normalizer{nfc: true})
+		case s.Type == "Replace" && len(s.Content) > maxReplace:
+			return fmt.Errorf("normalizer: Replace by %d bytes; at most %d", len(s.Content), maxReplace)
 		case s.Type == "Replace" && s.Pattern.String != nil && *s.Pattern.String != "":
 			t.normalizer = append(t.normalizer, normalizer{old: *s.Pattern.String, new: s.Content})
 		default:
@@ -266,6 +271,9 @@ func (t *Tokenizer) readPreTokenizer(f *file) error {
 	steps, err := flatten(f.PreTokenizer, "pre_tokenizer", 0)
 	if err != nil {
 		return err
+	}
+	if len(steps) > maxSteps {
+		return fmt.Errorf("pre_tokenizer: %d steps; at most %d", len(steps), maxSteps)
 	}
 	for i, s := range steps {
 		if t.model.byteLevel {

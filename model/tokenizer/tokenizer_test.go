@@ -117,6 +117,7 @@ func TestNFC(t *testing.T) {
 	steps := []normalizer{{nfc: true}}
 	require.Equal(t, "é가Å", normalizeAll(steps, "e\u0301\u1100\u1161\u212b"))
 	require.Equal(t, "\u1ead\u0300", normalizeAll(steps, "a\u0302\u0300\u0323"))
+	require.Equal(t, "a\u0305\u0301", normalizeAll(steps, "a\u0305\u0301"), "a mark of the same class blocks")
 	marks := strings.Repeat("\u0301", 100) // no U+034F in between
 	require.Equal(t, "q"+marks, normalizeAll(steps, "q"+marks))
 	require.Equal(t, "\xffé", normalizeAll(steps, "\xffe\u0301"))
@@ -179,10 +180,17 @@ func TestHostileFiles(t *testing.T) {
 			m["merges"] = []any{}
 			f["added_tokens"] = []any{}
 		}),
-		"single_word":        change(func(f, m map[string]any) { f["added_tokens"].([]any)[0].(map[string]any)["single_word"] = true }),
-		"exactly one":        change(func(f, m map[string]any) { m["byte_fallback"] = true }),
-		"cannot unmarshal":   change(func(f, m map[string]any) { m["vocab"] = []int{1} }),
-		"nested deeper":      change(func(f, m map[string]any) { f["normalizer"] = nested(20) }),
+		"single_word":      change(func(f, m map[string]any) { f["added_tokens"].([]any)[0].(map[string]any)["single_word"] = true }),
+		"exactly one":      change(func(f, m map[string]any) { m["byte_fallback"] = true }),
+		"cannot unmarshal": change(func(f, m map[string]any) { m["vocab"] = []int{1} }),
+		"nested deeper":    change(func(f, m map[string]any) { f["normalizer"] = nested(20) }),
+		"normalizer: 5 steps": change(func(f, m map[string]any) {
+			nfc := nested(0)
+			f["normalizer"] = map[string]any{"type": "Sequence", "normalizers": []any{nfc, nfc, nfc, nfc, nfc}}
+		}),
+		"Replace by 9 bytes": change(func(f, m map[string]any) {
+			f["normalizer"] = map[string]any{"type": "Replace", "pattern": map[string]any{"String": "a"}, "content": "aaaaaaaaa"}
+		}),
 		"model.unk_token":    change(func(f, m map[string]any) { m["unk_token"] = "nope" }),
 		"end_of_word_suffix": change(func(f, m map[string]any) { m["end_of_word_suffix"] = "</w>" }),
 		"add_prefix_space":   change(func(f, m map[string]any) { f["pre_tokenizer"].(map[string]any)["add_prefix_space"] = true }),
