@@ -252,13 +252,17 @@ func (t *Tokenizer) readNormalizer(f *file) error {
 	if len(steps) > maxSteps {
 		return fmt.Errorf("normalizer: %d steps; at most %d", len(steps), maxSteps)
 	}
+	replaced := false
 	for _, s := range steps {
 		switch {
 		case s.Type == "NFC":
 			t.normalizer = append(t.normalizer, normalizer{nfc: true})
 		case s.Type == "Replace" && len(s.Content) > maxReplace:
 			return fmt.Errorf("normalizer: Replace by %d bytes; at most %d", len(s.Content), maxReplace)
+		case s.Type == "Replace" && replaced:
+			return errors.New("normalizer: a second Replace is not supported")
 		case s.Type == "Replace" && s.Pattern.String != nil && *s.Pattern.String != "":
+			replaced = true
 			t.normalizer = append(t.normalizer, normalizer{old: *s.Pattern.String, new: s.Content})
 		default:
 			return fmt.Errorf("normalizer: %s is not supported; NFC and Replace of a string are", s.Type)

@@ -14,7 +14,7 @@ const (
 	maxTokenBytes = 1 << 16
 	maxTemplate   = 64
 	maxSteps      = 4 // normalizers or pre-tokenizers in sequence; DeepSeek-V3 has 4
-	maxReplace    = 8 // bytes a normalizer may put in for a string: text grows at most 8^4-fold
+	maxReplace    = 8 // bytes a normalizer may put in for a string: text grows at most 8-fold
 )
 
 // Split names the way a model cuts text into words.

@@ -117,7 +117,7 @@ func TestNFC(t *testing.T) {
 	steps := []normalizer{{nfc: true}}
 	require.Equal(t, "é가Å", normalizeAll(steps, "e\u0301\u1100\u1161\u212b"))
 	require.Equal(t, "\u1ead\u0300", normalizeAll(steps, "a\u0302\u0300\u0323"))
-	require.Equal(t, "a\u0305\u0301", normalizeAll(steps, "a\u0305\u0301"), "a mark of the same class blocks")
+	require.Equal(t, "éa\u0305\u0301", normalizeAll(steps, "e\u0301a\u0305\u0301"), "a mark of the same class blocks")
 	marks := strings.Repeat("\u0301", 100) // no U+034F in between
 	require.Equal(t, "q"+marks, normalizeAll(steps, "q"+marks))
 	require.Equal(t, "\xffé", normalizeAll(steps, "\xffe\u0301"))
@@ -187,6 +187,10 @@ func TestHostileFiles(t *testing.T) {
 		"normalizer: 5 steps": change(func(f, m map[string]any) {
 			nfc := nested(0)
 			f["normalizer"] = map[string]any{"type": "Sequence", "normalizers": []any{nfc, nfc, nfc, nfc, nfc}}
+		}),
+		"second Replace": change(func(f, m map[string]any) {
+			r := map[string]any{"type": "Replace", "pattern": map[string]any{"String": "a"}, "content": "aa"}
+			f["normalizer"] = map[string]any{"type": "Sequence", "normalizers": []any{r, r}}
 		}),
 		"Replace by 9 bytes": change(func(f, m map[string]any) {
 			f["normalizer"] = map[string]any{"type": "Replace", "pattern": map[string]any{"String": "a"}, "content": "aaaaaaaaa"}
