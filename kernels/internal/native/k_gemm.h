@@ -78,20 +78,17 @@ TILE(5) TILE(6)
 TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 #endif
 typedef void tile_fn(int64_t kc, const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int cols, int acc, const float *bias);
-static tile_fn *const tile_r[] = {gemm_tile_r1, gemm_tile_r2, gemm_tile_r3, gemm_tile_r4,
-#if GEMM_MR > 4
-	gemm_tile_r5, gemm_tile_r6,
-#endif
-#if GEMM_MR > 6
-	gemm_tile_r7, gemm_tile_r8, gemm_tile_r9, gemm_tile_r10, gemm_tile_r11, gemm_tile_r12,
-#endif
-};
-static tile_fn *const tile_k[] = {gemm_tile_k1, gemm_tile_k2, gemm_tile_k3, gemm_tile_k4,
-#if GEMM_MR > 4
-	gemm_tile_k5, gemm_tile_k6,
-#endif
-#if GEMM_MR > 6
-	gemm_tile_k7, gemm_tile_k8, gemm_tile_k9, gemm_tile_k10, gemm_tile_k11, gemm_tile_k12,
+/* [a is row-major][rows - 1] */
+static tile_fn *const tiles[2][GEMM_MR] = {
+#if GEMM_MR == 12
+	{gemm_tile_k1, gemm_tile_k2, gemm_tile_k3, gemm_tile_k4, gemm_tile_k5, gemm_tile_k6, gemm_tile_k7, gemm_tile_k8, gemm_tile_k9, gemm_tile_k10, gemm_tile_k11, gemm_tile_k12},
+	{gemm_tile_r1, gemm_tile_r2, gemm_tile_r3, gemm_tile_r4, gemm_tile_r5, gemm_tile_r6, gemm_tile_r7, gemm_tile_r8, gemm_tile_r9, gemm_tile_r10, gemm_tile_r11, gemm_tile_r12},
+#elif GEMM_MR == 6
+	{gemm_tile_k1, gemm_tile_k2, gemm_tile_k3, gemm_tile_k4, gemm_tile_k5, gemm_tile_k6},
+	{gemm_tile_r1, gemm_tile_r2, gemm_tile_r3, gemm_tile_r4, gemm_tile_r5, gemm_tile_r6},
+#else
+	{gemm_tile_k1, gemm_tile_k2, gemm_tile_k3, gemm_tile_k4},
+	{gemm_tile_r1, gemm_tile_r2, gemm_tile_r3, gemm_tile_r4},
 #endif
 };
 
@@ -139,7 +136,7 @@ static void k_gemm(const void *args, int64_t lo, int64_t hi, int worker)
 				for (int64_t i = i0; i < i1; i += GEMM_MR) {
 					int mr = i1 - i < GEMM_MR ? (int)(i1 - i) : GEMM_MR;
 					const float *a = g->a + i * g->a_m + k0 * g->a_k;
-					(row_major ? tile_r : tile_k)[mr - 1](kc, a, lda, b, g->c + i * g->ldc + j0, g->ldc, cols, acc, last && g->bias ? g->bias + j0 : NULL);
+					tiles[row_major][mr - 1](kc, a, lda, b, g->c + i * g->ldc + j0, g->ldc, cols, acc, last && g->bias ? g->bias + j0 : NULL);
 				}
 			}
 		}
