@@ -31,21 +31,28 @@ func (s *Scope) RMSNorm(x, w *Tensor, eps float32) *Tensor {
 
 // Rope turns each head's two halves by its position's angles, as Llama does (arXiv 2104.09864): x [T, H, d], pos i32 [T],
 // table [positions, d] with d/2 cosines and then d/2 sines.
-func (s *Scope) Rope(x, pos, table *Tensor) *Tensor {
-	if !s.want("Rope", x, table) || !s.ready("Rope", pos) {
+func (s *Scope) Rope(x, pos, table *Tensor) *Tensor { return s.rope("Rope", 0, x, pos, table) }
+
+// RopePairs is [Scope.Rope] with neighbours (2i, 2i+1) turned in place of halves (i, i + d/2), as DeepSeek-V3 stores them.
+func (s *Scope) RopePairs(x, pos, table *Tensor) *Tensor {
+	return s.rope("RopePairs", native.RopePairs, x, pos, table)
+}
+
+func (s *Scope) rope(name string, how int32, x, pos, table *Tensor) *Tensor {
+	if !s.want(name, x, table) || !s.ready(name, pos) {
 		return s.dead()
 	}
 	if pos == nil || pos.DType() != I32 || x.n.ND != 3 || table.n.ND != 2 || table.Dim(1) != x.Dim(2) || pos.Len() != x.Dim(0) {
-		return s.fail("Rope", "x %s, pos %s, table %s: want [T,H,d], i32 [T], [positions,d]", x, pos, table)
+		return s.fail(name, "x %s, pos %s, table %s: want [T,H,d], i32 [T], [positions,d]", x, pos, table)
 	}
-	y := s.like("Rope", x)
-	if y.dead || !s.did("Rope", s.st.dev.be.Rope(y.n, x.n, pos.n, table.n, 0), x, pos, table) {
+	y := s.like(name, x)
+	if y.dead || !s.did(name, s.st.dev.be.Rope(y.n, x.n, pos.n, table.n, how), x, pos, table) {
 		return s.dead()
 	}
 	if s.recording(x) {
-		s.record("Rope", func(g *Scope) {
-			dx := g.like("Rope", x)
-			if !dx.dead && g.did("Rope", g.st.dev.be.Rope(dx.n, y.grad.n, pos.n, table.n, 1), x) {
+		s.record(name, func(g *Scope) {
+			dx := g.like(name, x)
+			if !dx.dead && g.did(name, g.st.dev.be.Rope(dx.n, y.grad.n, pos.n, table.n, how|native.RopeBack), x) {
 				g.addGrad(x, dx)
 			}
 		}, y)

@@ -312,7 +312,7 @@ func matrixCases() []opCase {
 			}},
 		{name: "SwiGLU", shapes: [][]int{{tRows, tCols}, {tRows, tCols}}, op: two((*kernels.Scope).SwiGLU), twin: glu(silu)},
 		{name: "GeGLU", shapes: [][]int{{tRows, tCols}, {tRows, tCols}}, op: two((*kernels.Scope).GeGLU), twin: glu(gelu)},
-		ropeCase(),
+		ropeCase("Rope", (*kernels.Scope).Rope, true), ropeCase("RopePairs", (*kernels.Scope).RopePairs, false),
 	}
 }
 
@@ -326,7 +326,7 @@ func glu(f func(float64) float64) func([][]float64) [][]float64 {
 	}
 }
 
-func ropeCase() opCase {
+func ropeCase(name string, op func(s *kernels.Scope, x, pos, table *kernels.Tensor) *kernels.Tensor, halves bool) opCase {
 	const t, h, d = 4, 3, 10
 	pos, table := []int32{2, 0, 5, 1}, make([]float32, 6*d)
 	for p := range 6 {
@@ -335,15 +335,19 @@ func ropeCase() opCase {
 			table[p*d+i], table[p*d+d/2+i] = float32(cos), float32(sin)
 		}
 	}
-	return opCase{name: "Rope", shapes: [][]int{{t, h, d}}, op: one(func(s *kernels.Scope, x *kernels.Tensor) *kernels.Tensor {
-		return s.Rope(x, s.FromI32(pos), s.FromF32(table, 6, d))
+	return opCase{name: name, shapes: [][]int{{t, h, d}}, op: one(func(s *kernels.Scope, x *kernels.Tensor) *kernels.Tensor {
+		return op(s, x, s.FromI32(pos), s.FromF32(table, 6, d))
 	}), twin: func(x [][]float64) [][]float64 {
 		y := make([]float64, len(x[0]))
 		for i, head := range mat(x[0], d) {
 			cs := table[int(pos[i/h])*d:]
 			for j := range d / 2 {
 				c, s := float64(cs[j]), float64(cs[d/2+j])
-				y[i*d+j], y[i*d+d/2+j] = head[j]*c-head[d/2+j]*s, head[d/2+j]*c+head[j]*s
+				a, b := 2*j, 2*j+1
+				if halves {
+					a, b = j, d/2+j
+				}
+				y[i*d+a], y[i*d+b] = head[a]*c-head[b]*s, head[b]*c+head[a]*s
 			}
 		}
 		return [][]float64{y}

@@ -59,7 +59,7 @@ CALL(grouped_linear_dw, (const r1_api *api, r1_ctx *c, r1_tensor dw, r1_tensor d
 CALL(rmsnorm, (const r1_api *api, r1_ctx *c, r1_tensor y, r1_tensor rstd, r1_tensor x, r1_tensor w, float eps), (c, y, rstd, x, w, eps))
 CALL(rmsnorm_dx, (const r1_api *api, r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor x, r1_tensor w, r1_tensor rstd), (c, dx, dy, x, w, rstd))
 CALL(rmsnorm_dw, (const r1_api *api, r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor rstd), (c, dw, dy, x, rstd))
-CALL(rope, (const r1_api *api, r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor pos, r1_tensor table, int32_t inverse), (c, y, x, pos, table, inverse))
+CALL(rope, (const r1_api *api, r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor pos, r1_tensor table, int32_t how), (c, y, x, pos, table, how))
 CALL(glu, (const r1_api *api, r1_ctx *c, int32_t act, r1_tensor y, r1_tensor gate, r1_tensor up), (c, act, y, gate, up))
 CALL(glu_grad, (const r1_api *api, r1_ctx *c, int32_t act, r1_tensor dgate, r1_tensor dup, r1_tensor dy, r1_tensor gate, r1_tensor up), (c, act, dgate, dup, dy, gate, up))
 CALL(attn, (const r1_api *api, r1_ctx *c, r1_tensor o, r1_tensor lse, r1_tensor q, r1_tensor k, r1_tensor v, r1_tensor segs, float scale, int64_t window, float softcap), (c, o, lse, q, k, v, segs, scale, window, softcap))

@@ -52,7 +52,7 @@ typedef struct {
 	float eps;
 } norm_args;
 
-typedef struct { int64_t heads, d, positions; float *y; const float *x, *table; const int32_t *pos; float sign; } rope_args;
+typedef struct { int64_t heads, d, positions; float *y; const float *x, *table; const int32_t *pos; float sign; int pairs; } rope_args;
 
 typedef struct {
 	int64_t h, g, d; /* query heads, key heads, head size */

@@ -127,13 +127,15 @@ char *cpu_rmsnorm_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tens
 	pool_run(c->threads, (a.cols + 15) / 16, row_grain(16 * a.rows), c->k->rmsnorm_dw, &a);
 	return NULL;
 }
-char *cpu_rope(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor pos, r1_tensor table, int32_t inverse)
+char *cpu_rope(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor pos, r1_tensor table, int32_t how)
 {
 	F32(x); F32N(y, count(x)); F32(table);
 	CHECK(x.nd == 3 && table.nd == 2 && table.n[1] == x.n[2] && x.n[2] % 2 == 0, "rope: x is not [T,H,d] or table not [positions,d] with d even");
 	I32N(pos, x.n[0]);
+	CHECK((how & ~(R1_ROPE_BACK | R1_ROPE_PAIRS)) == 0, "rope: how is %d", (int)how);
 	TRY(check_index("rope", pos.p, x.n[0], table.n[0]));
-	rope_args a = {.heads = x.n[1], .d = x.n[2], .positions = table.n[0], .y = y.p, .x = x.p, .table = table.p, .pos = pos.p, .sign = inverse ? -1.0f : 1.0f};
+	rope_args a = {.heads = x.n[1], .d = x.n[2], .positions = table.n[0], .y = y.p, .x = x.p, .table = table.p, .pos = pos.p,
+	               .sign = how & R1_ROPE_BACK ? -1.0f : 1.0f, .pairs = how & R1_ROPE_PAIRS};
 	pool_run(c->threads, x.n[0], row_grain(x.n[1] * x.n[2]), c->k->rope, &a);
 	return NULL;
 }

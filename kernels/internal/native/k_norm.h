@@ -53,7 +53,17 @@ static void k_rmsnorm_dw(const void *args, int64_t lo, int64_t hi, int worker)
 	}
 }
 
-/* items are rows: y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin over the two halves of each head */
+/* one head whose neighbours turn; plain code, no fma: the same bits on every instruction set */
+static void rope_pairs(float *y, const float *x, const float *cs, int64_t half, float sign)
+{
+	for (int64_t i = 0; i < half; i++) {
+		float c = cs[i], s = sign * cs[half + i], x1 = x[2 * i], x2 = x[2 * i + 1];
+		y[2 * i] = x1 * c - x2 * s;
+		y[2 * i + 1] = x2 * c + x1 * s;
+	}
+}
+
+/* items are rows: y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin over the two halves of each head, or over its neighbours */
 static void k_rope(const void *args, int64_t lo, int64_t hi, int worker)
 {
 	const rope_args *a = args;
@@ -65,6 +75,10 @@ static void k_rope(const void *args, int64_t lo, int64_t hi, int worker)
 		for (int64_t h = 0; h < a->heads; h++) {
 			const float *x = a->x + (t * a->heads + h) * a->d;
 			float *y = a->y + (t * a->heads + h) * a->d;
+			if (a->pairs) {
+				rope_pairs(y, x, cs, half, a->sign);
+				continue;
+			}
 			EACH16(0, half, i, m, {
 				vf c = v_get(cs + i, m), s = v_mul(sign, v_get(cs + half + i, m)), x1 = v_get(x + i, m), x2 = v_get(x + half + i, m);
 				v_put(y + i, v_fma(x1, c, v_neg(v_mul(x2, s))), m);

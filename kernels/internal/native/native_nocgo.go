@@ -50,7 +50,7 @@ func (*Backend) GroupedLinearDW(dw, dy, x, offsets Tensor) error          { retu
 func (*Backend) RMSNorm(y, rstd, x, w Tensor, eps float32) error          { return ErrNoCgo }
 func (*Backend) RMSNormDX(dx, dy, x, w, rstd Tensor) error                { return ErrNoCgo }
 func (*Backend) RMSNormDW(dw, dy, x, rstd Tensor) error                   { return ErrNoCgo }
-func (*Backend) Rope(y, x, pos, table Tensor, inverse int32) error        { return ErrNoCgo }
+func (*Backend) Rope(y, x, pos, table Tensor, how int32) error            { return ErrNoCgo }
 func (*Backend) GLU(act int32, y, gate, up Tensor) error                  { return ErrNoCgo }
 func (*Backend) GLUGrad(act int32, dgate, dup, dy, gate, up Tensor) error { return ErrNoCgo }
 func (*Backend) Attn(o, lse, q, k, v, segs Tensor, scale float32, window int64, softcap float32) error {

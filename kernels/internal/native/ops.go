@@ -136,8 +136,8 @@ func (be *Backend) RMSNormDW(dw, dy, x, rstd Tensor) error {
 	return be.done(C.call_rmsnorm_dw(be.api, be.ctx, dw.c(), dy.c(), x.c(), rstd.c()))
 }
 
-func (be *Backend) Rope(y, x, pos, table Tensor, inverse int32) error {
-	return be.done(C.call_rope(be.api, be.ctx, y.c(), x.c(), pos.c(), table.c(), C.int32_t(inverse)))
+func (be *Backend) Rope(y, x, pos, table Tensor, how int32) error {
+	return be.done(C.call_rope(be.api, be.ctx, y.c(), x.c(), pos.c(), table.c(), C.int32_t(how)))
 }
 
 func (be *Backend) GLU(act int32, y, gate, up Tensor) error {

@@ -76,6 +76,9 @@ enum { R1_SAME = 0, R1_SCALAR = 1 /* one element */, R1_ROW = 2 /* [C], again fo
 /* gates of glu */
 enum { R1_GATE_SILU = 0, R1_GATE_GELU = 1 };
 
+/* how rope turns: back; neighbours (2i, 2i+1) in place of halves (i, i + d/2), as DeepSeek-V3 */
+enum { R1_ROPE_BACK = 1, R1_ROPE_PAIRS = 2 };
+
 /* what measure measures */
 enum { R1_PEAK_F32 = 0 /* FLOP/s of the context's threads */, R1_PEAK_BF16 = 1, R1_PEAK_COPY = 2 /* bytes read + written a second */ };
 
@@ -149,8 +152,8 @@ typedef struct {
 	char *(*rmsnorm)(r1_ctx *c, r1_tensor y_TD, r1_tensor rstd_T, r1_tensor x_TD, r1_tensor w_D, float eps);
 	char *(*rmsnorm_dx)(r1_ctx *c, r1_tensor dx_TD, r1_tensor dy_TD, r1_tensor x_TD, r1_tensor w_D, r1_tensor rstd_T);
 	char *(*rmsnorm_dw)(r1_ctx *c, r1_tensor dw_D /* += */, r1_tensor dy_TD, r1_tensor x_TD, r1_tensor rstd_T);
-	/* halves rotated as in Llama; table [positions, d]: d/2 cosines, then d/2 sines; pos int32; inverse turns back */
-	char *(*rope)(r1_ctx *c, r1_tensor y_THd, r1_tensor x_THd, r1_tensor pos_T, r1_tensor table, int32_t inverse);
+	/* halves rotated as in Llama; table [positions, d]: d/2 cosines, then d/2 sines; pos int32. how: R1_ROPE_* added up */
+	char *(*rope)(r1_ctx *c, r1_tensor y_THd, r1_tensor x_THd, r1_tensor pos_T, r1_tensor table, int32_t how);
 	char *(*glu)(r1_ctx *c, int32_t gate, r1_tensor y_TD, r1_tensor gate_TD, r1_tensor up_TD); /* f(gate) up */
 	char *(*glu_grad)(r1_ctx *c, int32_t gate, r1_tensor dgate_TD, r1_tensor dup_TD, r1_tensor dy_TD, r1_tensor gate_TD, r1_tensor up_TD);
 

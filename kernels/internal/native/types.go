@@ -90,3 +90,9 @@ type Info struct {
 	Memory             int64
 	Name, Description  string
 }
+
+// How rope turns: R1_ROPE_* of r1.h, added up.
+const (
+	RopeBack  int32 = 1
+	RopePairs int32 = 2
+)
