@@ -16,9 +16,14 @@ func (s *Scope) RowSum(x *Tensor) *Tensor {
 		return s.dead()
 	}
 	if s.recording(x) {
-		s.record("RowSum", func(g *Scope) { g.addGrad(x, g.Add(g.Zeros(x.Shape()...), y.grad)) }, y)
+		s.record("RowSum", func(g *Scope) { g.addGrad(x, g.Add(g.Zeros(x.Shape()...), g.perRow(x, y.grad))) }, y)
 	}
 	return y
+}
+
+// perRow gives v, one element for each row of x, the shape [.., 1]: a plain [T] would be taken for a row where x is square.
+func (s *Scope) perRow(x, v *Tensor) *Tensor {
+	return s.Reshape(v, append(v.Shape()[:max(x.n.ND-1, 0)], 1)...)
 }
 
 // RowMax is the largest element along the last dimension; ties share the gradient.
@@ -35,8 +40,8 @@ func (s *Scope) RowMax(x *Tensor) *Tensor {
 	}
 	if s.recording(x) {
 		s.record("RowMax", func(g *Scope) {
-			hit := g.Equal(x, y)
-			g.addGrad(x, g.Mul(hit, g.Div(y.grad, g.RowSum(hit))))
+			hit := g.Equal(x, g.perRow(x, y))
+			g.addGrad(x, g.Mul(hit, g.perRow(x, g.Div(y.grad, g.RowSum(hit)))))
 		}, y)
 	}
 	return y
@@ -283,6 +288,6 @@ func (s *Scope) LogSoftmax(x *Tensor) *Tensor {
 	if !s.want("LogSoftmax", x) {
 		return s.dead()
 	}
-	z := s.Minus(x, s.NoGrad().RowMax(s.Detach(x)))
-	return s.Minus(z, s.Log(s.RowSum(s.Exp(z))))
+	z := s.Minus(x, s.perRow(x, s.NoGrad().RowMax(s.Detach(x))))
+	return s.Minus(z, s.perRow(x, s.Log(s.RowSum(s.Exp(z)))))
 }

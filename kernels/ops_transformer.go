@@ -3,27 +3,39 @@ package kernels
 import "github.com/gor1/gor1/kernels/internal/native"
 
 // RMSNorm is x / sqrt(mean(x^2) + eps) * w along the last dimension (arXiv 1910.07467): x [.., D], w [D].
-func (s *Scope) RMSNorm(x, w *Tensor, eps float32) *Tensor {
-	if !s.want("RMSNorm", x, w) {
+func (s *Scope) RMSNorm(x, w *Tensor, eps float32) *Tensor { return s.rmsNorm("RMSNorm", x, w, eps, 0) }
+
+// RMSNormOffset is [Scope.RMSNorm] with 1 + w in place of w, as Gemma stores its norms.
+func (s *Scope) RMSNormOffset(x, w *Tensor, eps float32) *Tensor {
+	return s.rmsNorm("RMSNormOffset", x, w, eps, 1)
+}
+
+// rmsNorm multiplies by offset + leaf, whose gradient is the leaf's: it goes straight into the leaf's accumulator, one chain.
+func (s *Scope) rmsNorm(name string, x, leaf *Tensor, eps, offset float32) *Tensor {
+	if !s.want(name, x, leaf) {
 		return s.dead()
 	}
-	if x.n.ND == 0 || w.n.ND != 1 || w.Dim(0) != x.cols() {
-		return s.fail("RMSNorm", "x %s, w %s: want [..,D], [D]", x, w)
+	if x.n.ND == 0 || leaf.n.ND != 1 || leaf.Dim(0) != x.cols() {
+		return s.fail(name, "x %s, w %s: want [..,D], [D]", x, leaf)
 	}
-	y, rstd := s.like("RMSNorm", x), s.make("RMSNorm", F32, x.rows())
-	if y.dead || rstd.dead || !s.did("RMSNorm", s.st.dev.be.RMSNorm(y.n, rstd.n, x.n, w.n, eps), x, w) {
+	w := leaf
+	if offset != 0 {
+		w = s.NoGrad().Affine(leaf, 1, offset)
+	}
+	y, rstd := s.like(name, x), s.make(name, F32, x.rows())
+	if y.dead || rstd.dead || !s.did(name, s.st.dev.be.RMSNorm(y.n, rstd.n, x.n, w.n, eps), x, w) {
 		return s.dead()
 	}
-	if s.recording(x, w) {
-		s.record("RMSNorm", func(g *Scope) {
+	if s.recording(x, leaf) {
+		s.record(name, func(g *Scope) {
 			be := g.st.dev.be
 			if x.grads {
-				dx := g.like("RMSNorm", x)
-				if !dx.dead && g.did("RMSNorm", be.RMSNormDX(dx.n, y.grad.n, x.n, w.n, rstd.n), x) {
+				dx := g.like(name, x)
+				if !dx.dead && g.did(name, be.RMSNormDX(dx.n, y.grad.n, x.n, w.n, rstd.n), x) {
 					g.addGrad(x, dx)
 				}
 			}
-			g.into(w, func(acc *Tensor) { g.did("RMSNorm", be.RMSNormDW(acc.n, y.grad.n, x.n, rstd.n), x) })
+			g.into(leaf, func(acc *Tensor) { g.did(name, be.RMSNormDW(acc.n, y.grad.n, x.n, rstd.n), x) })
 		}, y)
 	}
 	return y

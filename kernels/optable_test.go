@@ -187,6 +187,10 @@ func reduceCases() []opCase {
 	}
 	return []opCase{
 		{name: "RowSum", shapes: [][]int{{3, 2500}}, op: one((*kernels.Scope).RowSum), twin: perRow(2500, func(r []float64) []float64 { return []float64{sum(r)} }), rows: true},
+		// a square x: what is one element a row must not be taken for a row
+		{name: "RowSum/square", shapes: [][]int{{5, 5}}, op: one((*kernels.Scope).RowSum), twin: perRow(5, func(r []float64) []float64 { return []float64{sum(r)} })},
+		{name: "RowMax/square", shapes: [][]int{{5, 5}}, op: one((*kernels.Scope).RowMax), twin: perRow(5, func(r []float64) []float64 { return []float64{slices.Max(r)} })},
+		{name: "LogSoftmax/square", shapes: [][]int{{5, 5}}, op: one((*kernels.Scope).LogSoftmax), twin: perRow(5, logSoftmax)},
 		{name: "RowMax", shapes: m, op: one((*kernels.Scope).RowMax), twin: perRow(tCols, func(r []float64) []float64 { return []float64{slices.Max(r)} }), rows: true},
 		{name: "ColSum", shapes: m, op: one((*kernels.Scope).ColSum), twin: func(x [][]float64) [][]float64 {
 			y := make([]float64, tCols)
@@ -306,6 +310,20 @@ func matrixCases() []opCase {
 					}
 					for i, v := range row {
 						y = append(y, v/math.Sqrt(t/tCols+1e-5)*x[1][i])
+					}
+				}
+				return [][]float64{y}
+			}},
+		{name: "RMSNormOffset", shapes: [][]int{{tRows, tCols}, {tCols}}, rows: true, op: two(func(s *kernels.Scope, a, b *kernels.Tensor) *kernels.Tensor { return s.RMSNormOffset(a, b, 1e-5) }),
+			twin: func(x [][]float64) [][]float64 {
+				var y []float64
+				for _, row := range mat(x[0], tCols) {
+					t := 0.0
+					for _, v := range row {
+						t += v * v
+					}
+					for i, v := range row {
+						y = append(y, v/math.Sqrt(t/tCols+1e-5)*(1+x[1][i]))
 					}
 				}
 				return [][]float64{y}
