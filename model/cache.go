@@ -162,7 +162,7 @@ func (c *Cache) Extend(s *kernels.Scope, seqs []*Seq, ids [][]int32) *kernels.Te
 	out := ng.Sub(func(s *kernels.Scope) []*kernels.Tensor {
 		return []*kernels.Tensor{c.m.run(s, flat, positions, func(s *kernels.Scope, l int, q, k, v *kernels.Tensor) *kernels.Tensor {
 			s.KVWrite(c.k[l], c.v[l], k, v, slotT)
-			return s.PagedAttention(q, c.k[l], c.v[l], tableT, rowT, c.m.attnOptions())
+			return s.PagedAttention(q, c.k[l], c.v[l], tableT, rowT, c.m.layers[l].attn)
 		})}
 	})
 	if len(out) == 0 {

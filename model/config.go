@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +13,7 @@ import (
 
 // Config describes a decoder, under the names of Hugging Face's config.json.
 type Config struct {
-	ModelType        string // "llama" (also SmolLM2), "qwen2", "qwen3"
+	ModelType        string // "llama" (also SmolLM2), "qwen2", "qwen3", "qwen3_moe", "gemma3_text", "deepseek_v3"
 	VocabSize        int
 	HiddenSize       int     // D
 	IntermediateSize int     // width of the gated unit
@@ -35,18 +34,45 @@ type Config struct {
 	OutBias bool // and on the attention's output
 	MLPBias bool // and on the gated unit
 	QKNorm  bool // RMSNorm over each query and key head
+	Gemma   *Gemma
+	MLA     *MLA
+	MoE     *MoE
 }
 
-// Rope is the rotary positions' base and scaling.
-type Rope struct {
-	Type   string  // "default", "linear", "llama3", "yarn"
-	Theta  float64 // the base
-	Factor float64 // of linear, llama3, yarn
+// Gemma is what Gemma 3 does differently (arXiv 2503.19786): embeddings times sqrt(D), norms that multiply by 1 + weight and
+// stand before and after each block, a tanh-GELU gate, and layers that see only a window.
+type Gemma struct {
+	QueryScale  float64 // query_pre_attn_scalar: scores are divided by its square root
+	Window      int     // sliding_window: how many positions, its own included, a row of a sliding layer sees
+	Sliding     []bool  // which layers slide (layer_types)
+	LocalRope   Rope    // rotary positions of the sliding layers
+	AttnSoftCap float64 // attn_logit_softcapping; 0: none
+	HeadSoftCap float64 // final_logit_softcapping; 0: none
+}
 
-	LowFreqFactor, HighFreqFactor float64 // of llama3
-	OriginalMaxPositions          int     // of llama3, yarn
-	AttentionFactor               float64 // of yarn; 0: 0.1 ln(Factor) + 1
-	BetaFast, BetaSlow            float64 // of yarn; 0: 32 and 1
+// MLA is multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): queries and keys of NopeDim + RopeDim
+// dimensions, of which the last are rotated and, in the keys, shared by all heads.
+type MLA struct {
+	QRank      int  // q_lora_rank; 0: queries are projected directly
+	KVRank     int  // kv_lora_rank
+	NopeDim    int  // qk_nope_head_dim
+	RopeDim    int  // qk_rope_head_dim
+	VDim       int  // v_head_dim
+	Interleave bool // rope_interleave: neighbours are rotated, not halves
+}
+
+// MoE is a mixture of experts in place of the gated unit.
+type MoE struct {
+	Experts   int     // routed experts
+	PerToken  int     // of which each token takes
+	Width     int     // moe_intermediate_size: of one expert
+	Shared    int     // n_shared_experts: as one unit of Shared*Width that every token takes
+	Sparse    []bool  // which layers have experts; the others have the dense unit
+	Normalise bool    // norm_topk_prob: the chosen experts' scores are divided by their sum
+	Sigmoid   bool    // scores are sigmoids, chosen with a correction bias (DeepSeek-V3, arXiv 2412.19437, eq. 13-16); else a softmax
+	Groups    int     // n_group: experts are chosen from the best groups only; 1: one group
+	TopGroups int     // topk_group
+	Scale     float64 // routed_scaling_factor
 }
 
 // hfConfig is config.json in both spellings, today's (rope_parameters, dtype) and the older one (rope_theta, rope_scaling).
@@ -73,20 +99,10 @@ type hfConfig struct {
 	LayerTypes       []string        `json:"layer_types"`
 	RopeTheta        *float64        `json:"rope_theta"`
 	RopeScaling      *hfRope         `json:"rope_scaling"`
-	RopeParameters   *hfRope         `json:"rope_parameters"`
-}
-
-type hfRope struct {
-	Type            string   `json:"rope_type"`
-	OldType         string   `json:"type"`
-	Theta           *float64 `json:"rope_theta"`
-	Factor          float64  `json:"factor"`
-	LowFreqFactor   float64  `json:"low_freq_factor"`
-	HighFreqFactor  float64  `json:"high_freq_factor"`
-	Original        int      `json:"original_max_position_embeddings"`
-	AttentionFactor float64  `json:"attention_factor"`
-	BetaFast        float64  `json:"beta_fast"`
-	BetaSlow        float64  `json:"beta_slow"`
+	RopeParameters   json.RawMessage `json:"rope_parameters"`
+	hfGemma
+	hfMLA
+	hfMoE
 }
 
 // foreign are fields that change what a model computes and that this package does not compute, each with the value, if
@@ -95,12 +111,7 @@ var foreign = map[string]string{
 	"quantization_config": "", "attn_logit_softcapping": "", "final_logit_softcapping": "", "query_pre_attn_scalar": "", "partial_rotary_factor": "1",
 	"embedding_multiplier": "1", "attention_multiplier": "", "residual_multiplier": "1", "logits_scaling": "1", "no_rope_layers": "", "clip_qkv": "",
 	"num_experts": "0", "num_local_experts": "0", "n_routed_experts": "0", "kv_lora_rank": "0", "q_lora_rank": "0", "attention_chunk_size": "0",
-	"use_qk_norm": "", "rope_local_base_freq": "",
-}
-
-// foreignRope are the same inside the rotary parameters. "truncate": false would leave yarn's bounds unrounded.
-var foreignRope = map[string]string{
-	"mscale": "0", "mscale_all_dim": "0", "short_factor": "", "long_factor": "", "truncate": "true", "partial_rotary_factor": "1",
+	"use_qk_norm": "", "rope_local_base_freq": "", "use_bidirectional_attention": "", "rope_interleave": "", "first_k_dense_replace": "0",
 }
 
 // ReadConfig reads config.json of a model folder.
@@ -128,47 +139,44 @@ func ParseConfig(text []byte) (Config, error) {
 	if err := json.Unmarshal(text, &h); err != nil {
 		return Config{}, err
 	}
+	family, ok := families[h.ModelType]
+	if !ok {
+		return Config{}, fmt.Errorf("model_type %q is not supported; known are %s", h.ModelType, strings.Join(slices.Sorted(maps.Keys(families)), ", "))
+	}
+	for _, name := range family.fields {
+		delete(all, name)
+	}
 	if err := refuse(all, foreign); err != nil {
 		return Config{}, err
 	}
-	for _, field := range []string{"rope_parameters", "rope_scaling"} {
-		var inner map[string]json.RawMessage
-		if json.Unmarshal(all[field], &inner) == nil {
-			if err := refuse(inner, foreignRope); err != nil {
-				return Config{}, fmt.Errorf("%s: %w", field, err)
-			}
-		}
-	}
-	if h.HiddenAct != "silu" {
+	if h.HiddenAct != "silu" && family.act == "" {
 		return Config{}, fmt.Errorf("hidden_act %q is not supported, want \"silu\"", h.HiddenAct)
 	}
-	if h.UseSlidingWindow || slices.ContainsFunc(h.LayerTypes, func(t string) bool { return t != "full_attention" }) {
-		return Config{}, fmt.Errorf("sliding-window attention (use_sliding_window, layer_types) is not supported yet")
+	if h.UseSlidingWindow || (family.act == "" && slices.ContainsFunc(h.LayerTypes, func(t string) bool { return t != "full_attention" })) {
+		return Config{}, fmt.Errorf("sliding-window attention (use_sliding_window, layer_types) is not supported in a %s", h.ModelType)
 	}
 	c := Config{
 		ModelType: h.ModelType, VocabSize: h.VocabSize, HiddenSize: h.HiddenSize, IntermediateSize: h.IntermediateSize, Layers: h.Layers, Heads: h.Heads,
 		KVHeads: or(h.KVHeads, h.Heads), MaxPositions: h.MaxPositions, NormEps: or(h.NormEps, 1e-6), InitializerRange: or(h.InitializerRange, 0.02),
-		BOS: or(h.BOS, -1), PAD: or(h.PAD, -1),
+		BOS: or(h.BOS, -1), PAD: or(h.PAD, -1), TieEmbeddings: or(h.Tie, family.tied),
 	}
-	switch h.ModelType {
-	case "llama":
-		c.QKVBias, c.OutBias, c.MLPBias = h.AttentionBias, h.AttentionBias, h.MLPBias
-	case "qwen2":
-		c.QKVBias = true
-	case "qwen3":
-		c.QKVBias, c.OutBias, c.QKNorm = h.AttentionBias, h.AttentionBias, true
-	default:
-		return Config{}, fmt.Errorf("model_type %q is not supported; known are llama, qwen2, qwen3", h.ModelType)
-	}
-	c.TieEmbeddings = or(h.Tie, false)
 	if c.Heads > 0 {
 		c.HeadDim = or(h.HeadDim, c.HiddenSize/c.Heads)
+	}
+	if c.Layers > maxLayers || c.Layers < 0 {
+		return Config{}, fmt.Errorf("num_hidden_layers is %d, want 1 to %d", c.Layers, maxLayers)
+	}
+	if err := family.read(&c, &h); err != nil {
+		return Config{}, err
 	}
 	if err := c.readEOS(h.EOS); err != nil {
 		return Config{}, err
 	}
-	if err := c.readRope(h); err != nil {
-		return Config{}, err
+	if c.Gemma == nil { // whose layers have two kinds
+		var err error
+		if c.Rope, err = h.rope(h.RopeParameters, 10000); err != nil {
+			return Config{}, err
+		}
 	}
 	return c, c.Validate()
 }
@@ -208,30 +216,10 @@ func (c *Config) readEOS(raw json.RawMessage) error {
 	return nil
 }
 
-func (c *Config) readRope(h hfConfig) error {
-	r := Rope{Type: "default", Theta: or(h.RopeTheta, 10000)}
-	p := h.RopeParameters
-	if p == nil {
-		p = h.RopeScaling
-	}
-	if p != nil {
-		r = Rope{
-			Type: p.Type, Theta: or(p.Theta, r.Theta), Factor: p.Factor, LowFreqFactor: p.LowFreqFactor, HighFreqFactor: p.HighFreqFactor,
-			OriginalMaxPositions: p.Original, AttentionFactor: p.AttentionFactor, BetaFast: p.BetaFast, BetaSlow: p.BetaSlow,
-		}
-		if r.Type == "" {
-			r.Type = p.OldType
-		}
-		if r.Type == "" {
-			r.Type = "default"
-		}
-	}
-	c.Rope = r
-	return nil
-}
-
 // maxTable bounds the rotary table's elements: 1 GiB, two million positions of head size 128.
 const maxTable = 1 << 28
+
+const maxLayers = 4096
 
 // Validate reports the first field that is out of range.
 func (c Config) Validate() error {
@@ -241,7 +229,7 @@ func (c Config) Validate() error {
 		max   int
 	}{
 		{"vocab_size", c.VocabSize, 1 << 24}, {"hidden_size", c.HiddenSize, 1 << 20}, {"intermediate_size", c.IntermediateSize, 1 << 22},
-		{"num_hidden_layers", c.Layers, 4096}, {"num_attention_heads", c.Heads, 4096}, {"num_key_value_heads", c.KVHeads, 4096},
+		{"num_hidden_layers", c.Layers, maxLayers}, {"num_attention_heads", c.Heads, 4096}, {"num_key_value_heads", c.KVHeads, 4096},
 		{"head_dim", c.HeadDim, 512}, {"max_position_embeddings", c.MaxPositions, 1 << 26},
 	}
 	for _, d := range dims {
@@ -266,84 +254,10 @@ func (c Config) Validate() error {
 			return fmt.Errorf("special token id %d is outside the vocabulary of %d", id, c.VocabSize)
 		}
 	}
-	var is bool // what the family's config.json can say
-	switch c.ModelType {
-	case "llama":
-		is = c.OutBias == c.QKVBias && !c.QKNorm
-	case "qwen2":
-		is = c.QKVBias && !c.OutBias && !c.MLPBias && !c.QKNorm
-	case "qwen3":
-		is = c.OutBias == c.QKVBias && !c.MLPBias && c.QKNorm
-	}
-	if !is {
-		return fmt.Errorf("model_type %q has no variant with QKVBias %t, OutBias %t, MLPBias %t, QKNorm %t; known are llama, qwen2, qwen3",
-			c.ModelType, c.QKVBias, c.OutBias, c.MLPBias, c.QKNorm)
+	if err := c.validateFamily(); err != nil {
+		return err
 	}
 	return c.Rope.validate()
-}
-
-func (r Rope) validate() error {
-	if !(r.Theta > 0 && r.Theta < 1e12) {
-		return fmt.Errorf("rope_theta is %g", r.Theta)
-	}
-	switch r.Type {
-	case "default":
-		return nil
-	case "linear", "llama3", "yarn":
-	default:
-		return fmt.Errorf("rope_type %q is not supported; known are default, linear, llama3, yarn", r.Type)
-	}
-	if !(r.Factor >= 1 && r.Factor < 1e6) {
-		return fmt.Errorf("rope factor is %g", r.Factor)
-	}
-	if r.Type != "linear" && r.OriginalMaxPositions < 1 {
-		return fmt.Errorf("rope original_max_position_embeddings is %d", r.OriginalMaxPositions)
-	}
-	if r.Type == "llama3" && !(r.LowFreqFactor > 0 && r.HighFreqFactor > r.LowFreqFactor && r.HighFreqFactor < 1e6) {
-		return fmt.Errorf("rope low_freq_factor %g, high_freq_factor %g", r.LowFreqFactor, r.HighFreqFactor)
-	}
-	if !(r.AttentionFactor >= 0 && r.AttentionFactor < 1e3) || !(r.BetaFast >= 0 && r.BetaFast < 1e6) || !(r.BetaSlow >= 0 && r.BetaSlow < 1e6) {
-		return fmt.Errorf("rope attention_factor %g, beta_fast %g, beta_slow %g", r.AttentionFactor, r.BetaFast, r.BetaSlow)
-	}
-	return nil
-}
-
-// JSON is the config.json that transformers reads, in both spellings of the rotary base.
-func (c Config) JSON() ([]byte, error) {
-	arch := map[string]string{"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}[c.ModelType]
-	rope := map[string]any{"rope_type": c.Rope.Type, "rope_theta": c.Rope.Theta}
-	optional := map[string]float64{
-		"factor": c.Rope.Factor, "low_freq_factor": c.Rope.LowFreqFactor, "high_freq_factor": c.Rope.HighFreqFactor,
-		"attention_factor": c.Rope.AttentionFactor, "beta_fast": c.Rope.BetaFast, "beta_slow": c.Rope.BetaSlow,
-	}
-	for name, v := range optional {
-		if v != 0 {
-			rope[name] = v
-		}
-	}
-	if c.Rope.OriginalMaxPositions != 0 {
-		rope["original_max_position_embeddings"] = c.Rope.OriginalMaxPositions
-	}
-	j := map[string]any{
-		"architectures": []string{arch}, "model_type": c.ModelType, "vocab_size": c.VocabSize, "hidden_size": c.HiddenSize,
-		"intermediate_size": c.IntermediateSize, "num_hidden_layers": c.Layers, "num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads,
-		"head_dim": c.HeadDim, "max_position_embeddings": c.MaxPositions, "rms_norm_eps": c.NormEps, "initializer_range": c.InitializerRange,
-		"tie_word_embeddings": c.TieEmbeddings, "hidden_act": "silu", "attention_dropout": 0.0, "use_cache": true, "dtype": "float32",
-		"torch_dtype": "float32", "rope_theta": c.Rope.Theta, "rope_parameters": rope,
-	}
-	if c.Rope.Type != "default" {
-		scaling := maps.Clone(rope)
-		delete(scaling, "rope_theta")
-		j["rope_scaling"] = scaling
-	}
-	if c.ModelType != "qwen2" {
-		j["attention_bias"] = c.QKVBias
-	}
-	if c.ModelType == "llama" {
-		j["mlp_bias"] = c.MLPBias
-	}
-	maps.Copy(j, c.specialTokens())
-	return json.MarshalIndent(j, "", "  ")
 }
 
 func (c Config) specialTokens() map[string]any {
@@ -380,66 +294,3 @@ func (c Config) ParamCount() int64 {
 // TrainBytes is what full fine-tuning keeps per step whatever the batch: fp32 weights, their packed copies, gradients and
 // AdamW's two moments.
 func (c Config) TrainBytes() int64 { return c.ParamCount() * 4 * (1 + 2 + 1 + 2) }
-
-// invFreq are the rotary frequencies, and the factor that multiplies cosines and sines.
-func (r Rope) invFreq(d, maxPositions int) (freq []float64, scale float64) {
-	freq, scale = make([]float64, d/2), 1
-	for i := range freq {
-		freq[i] = math.Pow(r.Theta, -2*float64(i)/float64(d))
-	}
-	switch r.Type {
-	case "linear":
-		for i := range freq {
-			freq[i] /= r.Factor
-		}
-	case "llama3": // Llama 3.1's: long wavelengths are divided by the factor, short ones kept, a ramp between
-		original := float64(r.OriginalMaxPositions)
-		for i, f := range freq {
-			turns := original * f / (2 * math.Pi)
-			switch smooth := (turns - r.LowFreqFactor) / (r.HighFreqFactor - r.LowFreqFactor); {
-			case smooth <= 0:
-				freq[i] = f / r.Factor
-			case smooth < 1:
-				freq[i] = float64((1-smooth)*f/r.Factor) + float64(smooth*f)
-			}
-		}
-	case "yarn": // arXiv 2309.00071, section 3.2
-		scale = r.AttentionFactor
-		if scale == 0 {
-			scale = float64(0.1*math.Log(r.Factor)) + 1
-		}
-		fast, slow := r.BetaFast, r.BetaSlow
-		if fast == 0 {
-			fast = 32
-		}
-		if slow == 0 {
-			slow = 1
-		}
-		dim := func(turns float64) float64 {
-			return float64(d) * math.Log(float64(r.OriginalMaxPositions)/(turns*2*math.Pi)) / (2 * math.Log(r.Theta))
-		}
-		low, high := max(math.Floor(dim(fast)), 0), min(math.Ceil(dim(slow)), float64(d-1))
-		if low == high {
-			high += 0.001
-		}
-		for i, f := range freq {
-			ramp := min(max((float64(i)-low)/(high-low), 0), 1)
-			freq[i] = float64(f/r.Factor*ramp) + float64(f*(1-ramp))
-		}
-	}
-	return freq, scale
-}
-
-// ropeTable is [positions, d]: d/2 cosines, then d/2 sines, computed in float64.
-func (c Config) ropeTable(positions int) []float32 {
-	freq, scale := c.Rope.invFreq(c.HeadDim, c.MaxPositions)
-	table := make([]float32, positions*c.HeadDim)
-	for p := range positions {
-		row := table[p*c.HeadDim:]
-		for i, f := range freq {
-			sin, cos := math.Sincos(float64(p) * f)
-			row[i], row[i+len(freq)] = float32(cos*scale), float32(sin*scale)
-		}
-	}
-	return table
-}

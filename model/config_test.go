@@ -47,7 +47,6 @@ func TestConfigRefuses(t *testing.T) {
 	}{
 		"model type":            {fields{"model_type": "mamba"}, []string{"model_type", "mamba"}},
 		"no model type":         {fields{"model_type": nil}, []string{"model_type"}},
-		"mixture":               {fields{"model_type": "qwen3_moe"}, []string{"model_type", "qwen3_moe"}},
 		"activation":            {fields{"hidden_act": "gelu"}, []string{"hidden_act", "gelu"}},
 		"sliding window":        {fields{"use_sliding_window": true, "sliding_window": 128}, []string{"use_sliding_window"}},
 		"sliding layers":        {fields{"layer_types": []string{"full_attention", "sliding_attention"}}, []string{"layer_types"}},
@@ -110,8 +109,6 @@ func TestConfigRefuses(t *testing.T) {
 		"llama3, equal bounds":  {rope("rope_type", "llama3", "low_freq_factor", 4.0, "high_freq_factor", 4.0), []string{"high_freq_factor 4"}},
 		"beta negative":         {rope("beta_fast", -1.0), []string{"beta_fast -1"}},
 		"attention factor":      {rope("attention_factor", -1.0), []string{"attention_factor -1"}},
-		"mscale":                {rope("mscale", 0.707), []string{"rope_parameters", "mscale", "0.707"}},
-		"mscale of 1":           {rope("mscale", 1.0, "mscale_all_dim", 1.0), []string{"mscale = 1"}}, // transformers: no attention factor then
 		"yarn not truncated":    {rope("truncate", false), []string{"truncate = false"}},
 		"partial, new spelling": {rope("partial_rotary_factor", 0.5), []string{"rope_parameters", "partial_rotary_factor"}},
 		"soft-cap of 1":         {fields{"final_logit_softcapping": 1.0}, []string{"final_logit_softcapping"}},
@@ -203,6 +200,65 @@ func TestNoSuchFamily(t *testing.T) {
 		require.NoError(t, err)
 		change(&c)
 		require.ErrorContains(t, c.Validate(), "model_type", name)
+	}
+}
+
+// A mixture's, Gemma's or latent attention's field that is out of range, or that asks for other mathematics, is an error.
+func TestFamilyRefuses(t *testing.T) {
+	for _, c := range []struct {
+		model  string
+		fields fields
+		says   string
+	}{
+		{"qwen3_moe", fields{"num_experts_per_tok": 9}, "8 experts of which a token takes 9"},
+		{"qwen3_moe", fields{"num_local_experts": 0}, "0 experts"},
+		{"qwen3_moe", fields{"moe_intermediate_size": 0}, "moe_intermediate_size is 0"},
+		{"qwen3_moe", fields{"decoder_sparse_step": 0}, "decoder_sparse_step is 0"},
+		{"qwen3_moe", fields{"use_sliding_window": true}, "use_sliding_window"},
+		{"qwen3_moe", fields{"kv_lora_rank": 16}, "kv_lora_rank"},
+		{"gemma3", fields{"hidden_activation": "silu"}, "hidden_activation"},
+		{"gemma3", fields{"layer_types": []string{"full_attention"}}, "layer_types has 1 entries for 4 layers"},
+		{"gemma3", fields{"layer_types": []string{"a", "b", "c", "d"}}, "layer_types[0] is \"a\""},
+		{"gemma3", fields{"sliding_window": 0}, "sliding_window 0"},
+		{"gemma3", fields{"query_pre_attn_scalar": -1}, "query_pre_attn_scalar -1"},
+		{"gemma3", fields{"use_bidirectional_attention": true}, "use_bidirectional_attention"},
+		{"gemma3", fields{"num_experts": 4}, "num_experts"},
+		{"deepseek_v3", fields{"scoring_func": "softmax"}, "scoring_func"},
+		{"deepseek_v3", fields{"topk_method": "greedy"}, "topk_method"},
+		{"deepseek_v3", fields{"kv_lora_rank": 0}, "kv_lora_rank 0"},
+		{"deepseek_v3", fields{"qk_rope_head_dim": 7}, "head_dim is 19"},
+		{"deepseek_v3", fields{"v_head_dim": 100}, "v_head_dim 100"},
+		{"deepseek_v3", fields{"n_group": 3}, "n_group 3"},
+		{"deepseek_v3", fields{"topk_group": 5}, "topk_group 5"},
+		{"deepseek_v3", fields{"n_group": 8, "topk_group": 2}, "n_group 8 leaves fewer than two"},
+		{"deepseek_v3", fields{"routed_scaling_factor": 0}, "routed_scaling_factor is 0"},
+		{"deepseek_v3", fields{"num_hidden_layers": 1 << 40}, "num_hidden_layers"},
+		{"deepseek_v3", fields{"quantization_config": fields{"quant_method": "gptq"}}, "gptq"},
+		{"qwen3", fields{"n_routed_experts": 8}, "n_routed_experts"},
+		{"llama3", fields{"query_pre_attn_scalar": 8}, "query_pre_attn_scalar"},
+	} {
+		_, err := ParseConfig(edited(t, c.model, c.fields))
+		require.ErrorContains(t, err, c.says, "%s %v", c.model, c.fields)
+	}
+}
+
+// JSON writes what ParseConfig reads, for the families with parts of their own.
+func TestFamilyRoundTrip(t *testing.T) {
+	for name, changes := range map[string][]fields{
+		"qwen3_moe":           {nil, {"mlp_only_layers": []int{1}}, {"decoder_sparse_step": 2}, {"norm_topk_prob": false}},
+		"gemma3":              {nil, {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}, {"layer_types": nil, "sliding_window_pattern": 2}},
+		"deepseek_v3":         {nil, {"first_k_dense_replace": 3}, {"rope_interleave": false}, {"attention_bias": true}, {"n_shared_experts": 2}},
+		"deepseek_v3_noqlora": {nil},
+	} {
+		for _, change := range changes {
+			c, err := ParseConfig(edited(t, name, change))
+			require.NoError(t, err, name)
+			text, err := c.JSON()
+			require.NoError(t, err)
+			again, err := ParseConfig(text)
+			require.NoError(t, err, string(text))
+			require.Equal(t, c, again)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/gor1/gor1/model/weights"
 )
 
-var families = []string{"qwen2", "qwen3", "llama3", "smollm2"}
+var families = []string{"qwen2", "qwen3", "llama3", "smollm2", "qwen3_moe", "gemma3", "deepseek_v3", "deepseek_v3_noqlora"}
 
 type golden struct {
 	dir    string

@@ -22,15 +22,26 @@ type LM struct {
 	head   *kernels.Param // the embedding's second use where they are tied
 	norm   *kernels.Param
 	layers []layer
-	table  *kernels.Tensor // rotary cosines and sines [positions, d]
+	tables []*kernels.Tensor    // rotary cosines and sines [positions, d]; a second one for sliding layers
+	fixed  map[string][]float32 // arrays of the checkpoint that are not trained, by name
 }
 
 type layer struct {
-	inNorm, postNorm *kernels.Param
+	inNorm, postNorm *kernels.Param // before attention and before the gated unit
+	attnOut, mlpOut  *kernels.Param // after them; nil where the family has none
 	q, k, v, o       linear
 	qNorm, kNorm     *kernels.Param // nil where the family has none
-	gate, up, down   linear
+	latent           latent         // in place of q, k, v where the config has MLA
+	unit             unit
+	router           linear // w nil: the layer is dense
+	correction       []float32
+	experts          []unit
+	table            *kernels.Tensor
+	attn             kernels.AttnOptions
 }
+
+// unit is a gated unit: down(act(gate x) * up x).
+type unit struct{ gate, up, down linear }
 
 type linear struct{ w, b *kernels.Param } // b may be nil
 
@@ -45,40 +56,63 @@ func (l linear) apply(s *kernels.Scope, x *kernels.Tensor) *kernels.Tensor {
 type weight struct {
 	name  string
 	shape []int
+	fixed bool // not trained
 }
 
 // weights lists the checkpoint's arrays under Hugging Face's names, in the model's order. It is the description of the
 // architecture that loading, saving, initialising and counting share.
 func (c Config) weights() []weight {
-	ws := []weight{{"model.embed_tokens.weight", []int{c.VocabSize, c.HiddenSize}}}
-	lin := func(name string, out, in int, bias bool) {
-		ws = append(ws, weight{name + ".weight", []int{out, in}})
-		if bias {
-			ws = append(ws, weight{name + ".bias", []int{out}})
-		}
-	}
-	vec := func(name string, n int) { ws = append(ws, weight{name + ".weight", []int{n}}) }
+	ws := &weightList{{name: "model.embed_tokens.weight", shape: []int{c.VocabSize, c.HiddenSize}}}
 	for i := range c.Layers {
 		p := fmt.Sprintf("model.layers.%d.", i)
-		vec(p+"input_layernorm", c.HiddenSize)
-		lin(p+"self_attn.q_proj", c.Heads*c.HeadDim, c.HiddenSize, c.QKVBias)
-		lin(p+"self_attn.k_proj", c.KVHeads*c.HeadDim, c.HiddenSize, c.QKVBias)
-		lin(p+"self_attn.v_proj", c.KVHeads*c.HeadDim, c.HiddenSize, c.QKVBias)
-		lin(p+"self_attn.o_proj", c.HiddenSize, c.Heads*c.HeadDim, c.OutBias)
-		if c.QKNorm {
-			vec(p+"self_attn.q_norm", c.HeadDim)
-			vec(p+"self_attn.k_norm", c.HeadDim)
+		ws.vec(p+"input_layernorm", c.HiddenSize)
+		if c.MLA != nil {
+			c.latentWeights(ws, p+"self_attn.")
+		} else {
+			ws.lin(p+"self_attn.q_proj", c.Heads*c.HeadDim, c.HiddenSize, c.QKVBias)
+			ws.lin(p+"self_attn.k_proj", c.KVHeads*c.HeadDim, c.HiddenSize, c.QKVBias)
+			ws.lin(p+"self_attn.v_proj", c.KVHeads*c.HeadDim, c.HiddenSize, c.QKVBias)
+			ws.lin(p+"self_attn.o_proj", c.HiddenSize, c.Heads*c.HeadDim, c.OutBias)
 		}
-		vec(p+"post_attention_layernorm", c.HiddenSize)
-		lin(p+"mlp.gate_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
-		lin(p+"mlp.up_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
-		lin(p+"mlp.down_proj", c.HiddenSize, c.IntermediateSize, c.MLPBias)
+		if c.QKNorm {
+			ws.vec(p+"self_attn.q_norm", c.HeadDim)
+			ws.vec(p+"self_attn.k_norm", c.HeadDim)
+		}
+		ws.vec(p+"post_attention_layernorm", c.HiddenSize)
+		if c.Gemma != nil {
+			ws.vec(p+"pre_feedforward_layernorm", c.HiddenSize)
+			ws.vec(p+"post_feedforward_layernorm", c.HiddenSize)
+		}
+		if c.sparse(i) {
+			c.expertWeights(ws, p+"mlp.")
+		} else {
+			ws.unit(p+"mlp.", c.IntermediateSize, c.HiddenSize, c.MLPBias)
+		}
 	}
-	vec("model.norm", c.HiddenSize)
+	ws.vec("model.norm", c.HiddenSize)
 	if !c.TieEmbeddings {
-		ws = append(ws, weight{"lm_head.weight", []int{c.VocabSize, c.HiddenSize}})
+		ws.lin("lm_head", c.VocabSize, c.HiddenSize, false)
 	}
-	return ws
+	return *ws
+}
+
+type weightList []weight
+
+func (ws *weightList) lin(name string, out, in int, bias bool) {
+	*ws = append(*ws, weight{name: name + ".weight", shape: []int{out, in}})
+	if bias {
+		*ws = append(*ws, weight{name: name + ".bias", shape: []int{out}})
+	}
+}
+
+func (ws *weightList) vec(name string, n int) {
+	*ws = append(*ws, weight{name: name + ".weight", shape: []int{n}})
+}
+
+func (ws *weightList) unit(prefix string, width, in int, bias bool) {
+	ws.lin(prefix+"gate_proj", width, in, bias)
+	ws.lin(prefix+"up_proj", width, in, bias)
+	ws.lin(prefix+"down_proj", in, width, bias)
 }
 
 // build makes the model from a function that gives each array's values.
@@ -86,12 +120,16 @@ func build(dev *kernels.Device, c Config, values func(w weight) ([]float32, erro
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	m := &LM{config: c, dev: dev, byName: map[string]*kernels.Param{}}
+	m := &LM{config: c, dev: dev, byName: map[string]*kernels.Param{}, fixed: map[string][]float32{}}
 	fail := func(err error) (*LM, error) { return nil, errors.Join(err, m.Close()) }
 	for _, w := range c.weights() {
 		v, err := values(w)
 		if err != nil {
 			return fail(err)
+		}
+		if w.fixed {
+			m.fixed[w.name] = v
+			continue
 		}
 		p, err := dev.NewParam(w.name, v, w.shape...)
 		if err != nil {
@@ -100,20 +138,25 @@ func build(dev *kernels.Device, c Config, values func(w weight) ([]float32, erro
 		m.params = append(m.params, p)
 		m.byName[w.name] = p
 	}
+	ropes := []Rope{c.Rope}
+	if c.Gemma != nil {
+		ropes = append(ropes, c.Gemma.LocalRope)
+	}
+	for _, r := range ropes {
+		t, err := dev.NewBuffer(kernels.F32, c.MaxPositions, c.ropeDim())
+		if err != nil {
+			return fail(fmt.Errorf("model: rotary table: %w", err))
+		}
+		m.tables = append(m.tables, t)
+		err = dev.Do(context.Background(), func(s *kernels.Scope) error {
+			s.CopyTo(t, s.FromF32(c.ropeTable(r, c.MaxPositions), c.MaxPositions, c.ropeDim()))
+			return nil
+		})
+		if err != nil {
+			return fail(fmt.Errorf("model: rotary table: %w", err))
+		}
+	}
 	m.bind()
-	table := c.ropeTable(c.MaxPositions)
-	t, err := dev.NewBuffer(kernels.F32, c.MaxPositions, c.HeadDim)
-	if err != nil {
-		return fail(fmt.Errorf("model: rotary table: %w", err))
-	}
-	m.table = t
-	err = dev.Do(context.Background(), func(s *kernels.Scope) error {
-		s.CopyTo(m.table, s.FromF32(table, c.MaxPositions, c.HeadDim))
-		return nil
-	})
-	if err != nil {
-		return fail(fmt.Errorf("model: rotary table: %w", err))
-	}
 	return m, nil
 }
 
@@ -125,15 +168,52 @@ func (m *LM) bind() {
 	if m.config.TieEmbeddings {
 		m.head = m.embed.Tied("lm_head.weight")
 	}
+	gated := func(p string) unit { return unit{lin(p + "gate_proj"), lin(p + "up_proj"), lin(p + "down_proj")} }
 	for i := range m.config.Layers {
 		p := fmt.Sprintf("model.layers.%d.", i)
-		m.layers = append(m.layers, layer{
+		l := layer{
 			inNorm: vec(p + "input_layernorm"), postNorm: vec(p + "post_attention_layernorm"),
 			q: lin(p + "self_attn.q_proj"), k: lin(p + "self_attn.k_proj"), v: lin(p + "self_attn.v_proj"), o: lin(p + "self_attn.o_proj"),
 			qNorm: vec(p + "self_attn.q_norm"), kNorm: vec(p + "self_attn.k_norm"),
-			gate: lin(p + "mlp.gate_proj"), up: lin(p + "mlp.up_proj"), down: lin(p + "mlp.down_proj"),
-		})
+			unit: gated(p + "mlp."), table: m.tables[0], attn: m.config.attnOptions(i),
+		}
+		if g := m.config.Gemma; g != nil {
+			l.attnOut, l.postNorm, l.mlpOut = l.postNorm, vec(p+"pre_feedforward_layernorm"), vec(p+"post_feedforward_layernorm")
+			if g.Sliding[i] {
+				l.table = m.tables[1]
+			}
+		}
+		if m.config.MLA != nil {
+			l.latent = latent{
+				q: l.q, qa: lin(p + "self_attn.q_a_proj"), qb: lin(p + "self_attn.q_b_proj"), qNorm: vec(p + "self_attn.q_a_layernorm"),
+				kva: lin(p + "self_attn.kv_a_proj_with_mqa"), kvb: lin(p + "self_attn.kv_b_proj"), kvNorm: vec(p + "self_attn.kv_a_layernorm"),
+			}
+		}
+		if m.config.sparse(i) {
+			l.router, l.correction = lin(p+"mlp.gate"), m.fixed[p+"mlp.gate.e_score_correction_bias"]
+			for e := range m.config.MoE.Experts {
+				l.experts = append(l.experts, gated(fmt.Sprintf("%smlp.experts.%d.", p, e)))
+			}
+			l.unit = gated(p + "mlp.shared_experts.")
+		}
+		m.layers = append(m.layers, l)
 	}
+}
+
+// attnOptions are the attention's constants in layer i.
+func (c Config) attnOptions(i int) kernels.AttnOptions {
+	o := kernels.AttnOptions{Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
+	if g := c.Gemma; g != nil {
+		o.Scale, o.SoftCap = float32(1/math.Sqrt(g.QueryScale)), float32(g.AttnSoftCap)
+		if g.Sliding[i] {
+			o.Window = g.Window
+		}
+	}
+	if c.MLA != nil && c.Rope.Type == "yarn" && c.Rope.MScaleAllDim != 0 { // DeepSeek's code scales the scores by it squared
+		m := c.Rope.mscale(c.Rope.MScaleAllDim)
+		o.Scale = float32(m * m / math.Sqrt(float64(c.HeadDim)))
+	}
+	return o
 }
 
 // Config describes the model.
@@ -154,10 +234,10 @@ func (m *LM) Close() error {
 	for _, p := range m.params {
 		errs = append(errs, p.Free())
 	}
-	if m.table != nil {
-		errs = append(errs, m.table.Free())
+	for _, t := range m.tables {
+		errs = append(errs, t.Free())
 	}
-	m.params, m.table = nil, nil
+	m.params, m.tables = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -172,9 +252,11 @@ func (m *LM) run(s *kernels.Scope, ids, positions []int32, at attend) *kernels.T
 			s.Fail(fmt.Errorf("model: row %d is at position %d; the model has %d (max_position_embeddings)", i, p, c.MaxPositions))
 		}
 	}
-	eps := float32(c.NormEps)
 	pos := s.FromI32(positions)
 	x := s.Embedding(m.embed.Tensor, ids)
+	if c.Gemma != nil {
+		x = s.Affine(x, float32(math.Sqrt(float64(c.HiddenSize))), 0)
+	}
 	for i := range m.layers {
 		out := s.Sub(func(s *kernels.Scope) []*kernels.Tensor { return []*kernels.Tensor{m.layer(s, i, x, pos, at)} })
 		if s.Err() != nil {
@@ -182,27 +264,70 @@ func (m *LM) run(s *kernels.Scope, ids, positions []int32, at attend) *kernels.T
 		}
 		x = out[0]
 	}
-	return s.RMSNorm(x, m.norm.Tensor, eps)
+	return m.rmsNorm(s, x, m.norm)
 }
 
 // layer is one block: attention, then the gated unit, each after a norm and added to the residual x [T, D].
 func (m *LM) layer(s *kernels.Scope, i int, x, pos *kernels.Tensor, at attend) *kernels.Tensor {
-	c, l, eps, t := m.config, &m.layers[i], float32(m.config.NormEps), x.Dim(0)
-	h := s.RMSNorm(x, l.inNorm.Tensor, eps)
-	q := s.Reshape(l.q.apply(s, h), t, c.Heads, c.HeadDim)
-	k := s.Reshape(l.k.apply(s, h), t, c.KVHeads, c.HeadDim)
-	v := s.Reshape(l.v.apply(s, h), t, c.KVHeads, c.HeadDim)
-	if l.qNorm != nil {
-		q, k = s.RMSNorm(q, l.qNorm.Tensor, eps), s.RMSNorm(k, l.kNorm.Tensor, eps)
+	l, t := &m.layers[i], x.Dim(0)
+	q, k, v := m.queries(s, l, m.rmsNorm(s, x, l.inNorm), pos)
+	o := at(s, i, q, k, v)
+	if a := m.config.MLA; a != nil {
+		o = s.Cols(s.Reshape(o, t*m.config.Heads, m.config.HeadDim), 0, a.VDim)
 	}
-	o := at(s, i, s.Rope(q, pos, m.table), s.Rope(k, pos, m.table), v)
-	x = s.Add(x, l.o.apply(s, s.Reshape(o, t, c.Heads*c.HeadDim)))
-	h = s.RMSNorm(x, l.postNorm.Tensor, eps)
-	return s.Add(x, l.down.apply(s, s.SwiGLU(l.gate.apply(s, h), l.up.apply(s, h))))
+	o = l.o.apply(s, s.Reshape(o, t, o.Len()/max(t, 1)))
+	if l.attnOut != nil {
+		o = m.rmsNorm(s, o, l.attnOut)
+	}
+	x = s.Add(x, o)
+	o = m.feedForward(s, l, m.rmsNorm(s, x, l.postNorm))
+	if l.mlpOut != nil {
+		o = m.rmsNorm(s, o, l.mlpOut)
+	}
+	return s.Add(x, o)
 }
 
-func (m *LM) attnOptions() kernels.AttnOptions {
-	return kernels.AttnOptions{Scale: float32(1 / math.Sqrt(float64(m.config.HeadDim)))}
+// queries are the rotated queries [T, H, d] and keys [T, G, d], and the values [T, G, d].
+func (m *LM) queries(s *kernels.Scope, l *layer, h, pos *kernels.Tensor) (q, k, v *kernels.Tensor) {
+	c, t := m.config, h.Dim(0)
+	if c.MLA != nil {
+		return m.latentQueries(s, l, h, pos)
+	}
+	q = s.Reshape(l.q.apply(s, h), t, c.Heads, c.HeadDim)
+	k = s.Reshape(l.k.apply(s, h), t, c.KVHeads, c.HeadDim)
+	v = s.Reshape(l.v.apply(s, h), t, c.KVHeads, c.HeadDim)
+	if l.qNorm != nil {
+		q, k = m.rmsNorm(s, q, l.qNorm), m.rmsNorm(s, k, l.kNorm)
+	}
+	return s.Rope(q, pos, l.table), s.Rope(k, pos, l.table), v
+}
+
+// feedForward is the layer's second half: the gated unit, or the experts and the unit they share.
+func (m *LM) feedForward(s *kernels.Scope, l *layer, h *kernels.Tensor) *kernels.Tensor {
+	if l.router.w == nil {
+		return m.gated(s, l.unit, h)
+	}
+	y := m.mixture(s, l, h)
+	if l.unit.gate.w != nil {
+		y = s.Add(y, m.gated(s, l.unit, h))
+	}
+	return y
+}
+
+func (m *LM) gated(s *kernels.Scope, u unit, h *kernels.Tensor) *kernels.Tensor {
+	gate, up := u.gate.apply(s, h), u.up.apply(s, h)
+	if m.config.Gemma != nil {
+		return u.down.apply(s, s.GeGLU(gate, up))
+	}
+	return u.down.apply(s, s.SwiGLU(gate, up))
+}
+
+// rmsNorm normalises by w, which in Gemma is stored less 1.
+func (m *LM) rmsNorm(s *kernels.Scope, x *kernels.Tensor, w *kernels.Param) *kernels.Tensor {
+	if m.config.Gemma != nil {
+		return s.RMSNormOffset(x, w.Tensor, float32(m.config.NormEps))
+	}
+	return s.RMSNorm(x, w.Tensor, float32(m.config.NormEps))
 }
 
 // Forward runs packed sequences and returns the hidden rows after the final norm, [T, D].
@@ -214,14 +339,18 @@ func (m *LM) Forward(s *kernels.Scope, ids []int32, segs kernels.Segs) *kernels.
 	if len(ids) != segs.Rows() {
 		s.Fail(fmt.Errorf("model: %d ids for segs of %d rows", len(ids), segs.Rows()))
 	}
-	return m.run(s, ids, segs.Positions(), func(s *kernels.Scope, _ int, q, k, v *kernels.Tensor) *kernels.Tensor {
-		return s.Attention(q, k, v, segs, m.attnOptions())
+	return m.run(s, ids, segs.Positions(), func(s *kernels.Scope, i int, q, k, v *kernels.Tensor) *kernels.Tensor {
+		return s.Attention(q, k, v, segs, m.layers[i].attn)
 	})
 }
 
 // Logits are the head's raw scores of hidden rows, [T, V]: for looking at; training and sampling never store them.
 func (m *LM) Logits(s *kernels.Scope, hiddenTD *kernels.Tensor) *kernels.Tensor {
-	return s.Linear(hiddenTD, m.head.Tensor, nil)
+	z := s.Linear(hiddenTD, m.head.Tensor, nil)
+	if cap := m.headCap(); cap != 0 {
+		z = s.Affine(s.Tanh(s.Affine(z, 1/cap, 0)), cap, 0)
+	}
+	return z
 }
 
 // LogProbs runs packed sequences and returns, for each i, the log-probability of targets[i] as the token that follows row
@@ -233,7 +362,7 @@ func (m *LM) LogProbs(s *kernels.Scope, ids []int32, segs kernels.Segs, rows, ta
 
 // Head gives the log-probability of targets after hidden rows [C, D], and the entropy there.
 func (m *LM) Head(s *kernels.Scope, hiddenCD *kernels.Tensor, targets []int32, temperature float32) (logpC, entropyC *kernels.Tensor) {
-	o := kernels.HeadOptions{}
+	o := kernels.HeadOptions{SoftCap: m.headCap()}
 	if !(temperature > 0) || math.IsInf(float64(temperature), 1) {
 		s.Fail(fmt.Errorf("model: temperature is %g, want a positive number", temperature))
 	}
@@ -245,7 +374,15 @@ func (m *LM) Head(s *kernels.Scope, hiddenCD *kernels.Tensor, targets []int32, t
 
 // Sample draws one token after each hidden row [B, D].
 func (m *LM) Sample(s *kernels.Scope, hiddenBD *kernels.Tensor, o kernels.SampleOptions) (tokenB, logpB, entropyB *kernels.Tensor) {
+	o.SoftCap = m.headCap()
 	return s.SampleHead(hiddenBD, m.head.Tensor, o)
+}
+
+func (m *LM) headCap() float32 {
+	if m.config.Gemma == nil {
+		return 0
+	}
+	return float32(m.config.Gemma.HeadSoftCap)
 }
 
 // NextTokens lists what a language model trains on: in each sequence every row but the last, and the token after it.

@@ -28,7 +28,7 @@ func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
 	if o.MaxPositions > 0 {
 		c.MaxPositions = o.MaxPositions
 	}
-	if need, have := 4*(c.ParamCount()+int64(c.MaxPositions*c.HeadDim)), dev.Memory(); have > 0 && need > have {
+	if need, have := 4*(c.ParamCount()+2*int64(c.MaxPositions)*int64(c.HeadDim)), dev.Memory(); have > 0 && need > have {
 		return nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d", dir, need, have)
 	}
 	file, err := weights.Open(dir)
@@ -56,6 +56,9 @@ func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
 		return nil, err
 	}
 	for _, name := range file.Names() {
+		if c.MLA != nil && c.extraLayer(name) {
+			continue // DeepSeek's multi-token prediction layers, which transformers drops too
+		}
 		// A tied model's file may hold the head as well; old checkpoints carry rotary frequencies.
 		if !used[name] && name != "lm_head.weight" && filepath.Ext(name) != ".inv_freq" {
 			return nil, fmt.Errorf("model: %s: tensor %s belongs to no layer of a %s (closing: %v)", dir, name, c.ModelType, m.Close())
@@ -88,6 +91,11 @@ func (m *LM) Save(dir string) error {
 		}
 		tensors[p.Name] = weights.FromFloat32(v, p.Shape()...)
 	}
+	for _, w := range m.config.weights() {
+		if w.fixed {
+			tensors[w.name] = weights.FromFloat32(m.fixed[w.name], w.shape...)
+		}
+	}
 	if err := weights.WriteDir(dir, tensors); err != nil {
 		return fmt.Errorf("model: save: %w", err)
 	}
@@ -96,11 +104,22 @@ func (m *LM) Save(dir string) error {
 
 // Clone copies the model, as for a frozen reference.
 func (m *LM) Clone() (*LM, error) {
-	return build(m.dev, m.config, func(w weight) ([]float32, error) { return m.byName[w.name].Values() })
+	return build(m.dev, m.config, func(w weight) ([]float32, error) {
+		if w.fixed {
+			return slices.Clone(m.fixed[w.name]), nil
+		}
+		return m.byName[w.name].Values()
+	})
 }
 
 // CopyFrom takes over the values of another model of the same architecture.
 func (m *LM) CopyFrom(other *LM) error {
+	for name, v := range m.fixed {
+		if len(other.fixed[name]) != len(v) {
+			return fmt.Errorf("model: copy: the models differ in %s", name)
+		}
+		copy(v, other.fixed[name])
+	}
 	for _, p := range m.params {
 		from := other.byName[p.Name]
 		if from == nil || !slices.Equal(from.Shape(), p.Shape()) {
@@ -137,7 +156,7 @@ func New(dev *kernels.Device, c Config, seed uint64, init Init) (*LM, error) {
 		switch {
 		case len(w.shape) == 2:
 			fillNormal(v, seed, array, init(w.name, w.shape))
-		case filepath.Ext(w.name) == ".weight":
+		case filepath.Ext(w.name) == ".weight" && c.Gemma == nil: // Gemma's norms are stored less 1
 			for i := range v {
 				v[i] = 1
 			}

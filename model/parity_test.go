@@ -12,7 +12,8 @@ import (
 )
 
 // TestWriteParity writes ids and log-probs of a saved folder for another implementation to compare with (.ci/run sets the two
-// variables): R1_PARITY_DIR, the folder, and R1_PARITY_OUT, the file.
+// variables): R1_PARITY_DIR, the folder, and R1_PARITY_OUT, the file. With R1_PARITY_SAVE it saves the model there too, for the
+// other implementation to load.
 func TestWriteParity(t *testing.T) {
 	dir, out := os.Getenv("R1_PARITY_DIR"), os.Getenv("R1_PARITY_OUT")
 	if dir == "" {
@@ -20,6 +21,10 @@ func TestWriteParity(t *testing.T) {
 	}
 	dev := openCPU(t)
 	m := loadLM(t, dev, dir)
+	if save := os.Getenv("R1_PARITY_SAVE"); save != "" {
+		require.NoError(t, os.MkdirAll(save, 0o755))
+		require.NoError(t, m.Save(save))
+	}
 	type row struct {
 		IDs  []int32   `json:"ids"`
 		LogP []float32 `json:"logp"`

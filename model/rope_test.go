@@ -15,17 +15,18 @@ func TestGoldenRope(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("testdata", "rope", "inv_freq.json"))
 	require.NoError(t, err)
 	var cases []struct {
-		Rope    hfRope    `json:"rope_parameters"`
-		HeadDim int       `json:"head_dim"`
-		Scale   float64   `json:"attention_factor"`
-		Freq    []float64 `json:"inv_freq"`
+		Rope    json.RawMessage `json:"rope_parameters"`
+		HeadDim int             `json:"head_dim"`
+		Scale   float64         `json:"attention_factor"`
+		Freq    []float64       `json:"inv_freq"`
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
 	require.Len(t, cases, 21)
 	worst := 0.0
 	for _, c := range cases {
-		config := Config{}
-		require.NoError(t, config.readRope(hfConfig{RopeParameters: &c.Rope}))
+		var config Config
+		config.Rope, err = (&hfConfig{}).rope(c.Rope, 10000)
+		require.NoError(t, err)
 		require.NoError(t, config.Rope.validate())
 		freq, scale := config.Rope.invFreq(c.HeadDim, 131072)
 		require.InEpsilon(t, c.Scale, scale, 1e-14)
@@ -43,7 +44,7 @@ func TestRopeTable(t *testing.T) {
 	c := Config{HeadDim: 6, MaxPositions: 40, Rope: Rope{Type: "yarn", Theta: 100, Factor: 4, OriginalMaxPositions: 10}}
 	freq, scale := c.Rope.invFreq(6, 40)
 	require.InDelta(t, 0.1*math.Log(4)+1, scale, 1e-15)
-	table := c.ropeTable(40)
+	table := c.ropeTable(c.Rope, 40)
 	require.Len(t, table, 240)
 	for p := range 40 {
 		for i, f := range freq {
