@@ -22,10 +22,13 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is the program: 0 done, 1 failed with one sentence, 2 usage.
 func run(args []string, stdout, stderr io.Writer) int {
+	return execute(newRoot(), args, stdout, stderr)
+}
+
+func execute(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the first Ctrl-C ends cleanly, a second at once
-	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -44,7 +47,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "r1",
 		Short:         "Train reasoning models: GRPO, SFT, rejection sampling, distillation",
-		Example:       "  r1 env             what this machine offers, for bug reports\n  r1 env --measure   with its measured limits",
+		Example:       "  r1 env             what this machine offers, for bug reports\n  r1 env --measure   with its measured limits\n  r1 generate --model DIR -p \"2 + 2 =\"",
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -61,6 +64,6 @@ func newRoot() *cobra.Command {
 	root.SetGlobalNormalizationFunc(func(f *pflag.FlagSet, name string) pflag.NormalizedName {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
 	})
-	root.AddCommand(newEnv())
+	root.AddCommand(newEnv(), newGenerate(), newInfo(), newScore(), newTokenize())
 	return root
 }

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/model/tokenizer"
+)
+
+// continuations are the likeliest tokens after each sequence, n of each, end-of-sequence tokens included.
+func continuations(ctx context.Context, m *model.LM, seqs [][]int32, n int) ([][]int32, error) {
+	out := make([][]int32, len(seqs))
+	err := decode(ctx, m, seqs, n, kernels.SampleOptions{Temp: make([]float32, len(seqs)), Counter: make([][4]uint32, len(seqs))}, func(ids []int32) bool {
+		for i, id := range ids {
+			out[i] = append(out[i], id)
+		}
+		return true
+	})
+	return out, err
+}
+
+// decode draws n tokens after each sequence and hands over each step's; more returns false to stop.
+func decode(ctx context.Context, m *model.LM, seqs [][]int32, n int, o kernels.SampleOptions, more func(ids []int32) bool) (err error) {
+	positions := 0
+	for _, q := range seqs {
+		positions += len(q) + n + model.PageRows
+	}
+	cache, err := m.NewCache(positions)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cache.Close()) }()
+	live, next := make([]*model.Seq, len(seqs)), seqs
+	for i := range live {
+		live[i] = cache.NewSeq()
+	}
+	for step := range n {
+		ids := make([]int32, len(seqs))
+		err := m.Device().Do(ctx, func(s *kernels.Scope) error {
+			s = s.NoGrad()
+			hidden, last, at := cache.Extend(s, live, next), make([]int32, len(seqs)), 0
+			for i := range seqs {
+				at += len(next[i])
+				last[i] = int32(at - 1)
+				o.Counter[i][3] = uint32(live[i].Len())
+			}
+			token, _, _ := m.Sample(s, s.Gather(hidden, last), o)
+			return s.Read(token, ids)
+		})
+		if err != nil || !more(ids) || step == n-1 {
+			return err
+		}
+		next = make([][]int32, len(seqs))
+		for i, id := range ids {
+			next[i] = []int32{id}
+		}
+	}
+	return nil
+}
+
+func newGenerate() *cobra.Command {
+	var f modelFlags
+	var prompt string
+	var maxTokens int
+	var temperature float32
+	var seed uint64
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "generate",
+		Short:   "Continue a text",
+		Long:    "Prints what the model writes after a prompt, as it writes it. The prompt is tokenised with special tokens and no chat template.",
+		Example: "  r1 generate --model DIR -p \"The capital of France is\"\n  r1 generate --model DIR -p \"2 + 2 =\" --temperature 0.7 --seed 3 --json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if maxTokens < 1 || !(temperature >= 0 && temperature < 1e6) {
+				return fmt.Errorf("%w: --max-tokens is %d, --temperature %g: want at least 1, and 0 or more", errUsage, maxTokens, temperature)
+			}
+			m, free, err := f.open()
+			if err != nil {
+				return err
+			}
+			g := generation{m: m, max: maxTokens, temperature: temperature, seed: seed}
+			return errors.Join(g.run(cmd, f.model, prompt, asJSON), free())
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVarP(&prompt, "prompt", "p", "", "the text to continue")
+	cmd.Flags().IntVar(&maxTokens, "max-tokens", 128, "stop after so many tokens")
+	cmd.Flags().Float32Var(&temperature, "temperature", 0, "of the draws; 0: always the likeliest token")
+	cmd.Flags().Uint64Var(&seed, "seed", 0, "of the draws: the same seed gives the same text")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object when done")
+	return cmd
+}
+
+type generation struct {
+	m           *model.LM
+	max         int
+	temperature float32
+	seed        uint64
+}
+
+func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) error {
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		return err
+	}
+	if have := g.m.Config().VocabSize; tok.VocabSize() > have {
+		return fmt.Errorf("%s: the tokenizer has %d tokens, the model's vocabulary %d: they do not belong together", dir, tok.VocabSize(), have)
+	}
+	ids := tok.Encode(prompt, true)
+	if room := g.m.Config().MaxPositions - len(ids); len(ids) == 0 || room < 1 {
+		return fmt.Errorf("the prompt has %d tokens: want 1 to %d (max_position_embeddings less one)", len(ids), g.m.Config().MaxPositions-1)
+	} else if g.max > room {
+		g.max = room
+	}
+	eos := tok.EOS()
+	for _, id := range g.m.Config().EOS {
+		eos = append(eos, int32(id))
+	}
+	var got []int32
+	stop, text := "length", tok.NewStream(true)
+	o := kernels.SampleOptions{Temp: []float32{g.temperature}, Key: [2]uint32{uint32(g.seed), uint32(g.seed >> 32)}, Counter: make([][4]uint32, 1)}
+	err = decode(cmd.Context(), g.m, [][]int32{ids}, g.max, o, func(next []int32) bool {
+		got = append(got, next[0])
+		if slices.Contains(eos, next[0]) {
+			stop = "stop"
+			return false
+		}
+		if !asJSON {
+			fmt.Fprint(cmd.OutOrStdout(), text.Add(next[0]))
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	if !asJSON {
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), text.Flush())
+		return err
+	}
+	enc := json.NewEncoder(cmd.OutOrStdout())
+	enc.SetEscapeHTML(false)
+	return enc.Encode(map[string]any{"prompt": prompt, "text": tok.Decode(got, true), "tokens": got, "stop": stop})
+}

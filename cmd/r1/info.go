@@ -1,0 +1,59 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gor1/gor1/model"
+)
+
+// modelInfo is what r1 info prints. Bytes are of the weights and what is kept beside them, not of activations.
+type modelInfo struct {
+	Type       string `json:"model_type"`
+	Parameters int64  `json:"parameters"`
+	Layers     int    `json:"layers"`
+	Hidden     int    `json:"hidden_size"`
+	Vocabulary int    `json:"vocabulary"`
+	Positions  int    `json:"max_positions"`
+	Inference  int64  `json:"inference_bytes"`
+	Training   int64  `json:"training_bytes"`
+	KVPerToken int64  `json:"kv_bytes_per_token"`
+}
+
+func newInfo() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "info DIR",
+		Short:   "Print a model's size and the memory it needs",
+		Long:    "Reads config.json only. Inference keeps fp32 weights and their packed copies; full training adds gradients and AdamW's two moments.",
+		Example: "  r1 info DIR\n  r1 info DIR --json",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("%w: want one model folder, got %d arguments", errUsage, len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := model.ReadConfig(args[0])
+			if err != nil {
+				return err
+			}
+			i := modelInfo{
+				Type: c.ModelType, Parameters: c.ParamCount(), Layers: c.Layers, Hidden: c.HiddenSize, Vocabulary: c.VocabSize, Positions: c.MaxPositions,
+				Inference: 3 * 4 * c.ParamCount(), Training: c.TrainBytes(), KVPerToken: 2 * 4 * int64(c.Layers) * int64(c.KVHeads) * int64(c.HeadDim),
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(i)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "type        %s, %d layers, width %d, vocabulary %d, %d positions\nparameters  %d (%.1f M)\ninference   %.2f GiB, and %d bytes of cache a token\n"+
+				"training    %.2f GiB, and activations\n", i.Type, i.Layers, i.Hidden, i.Vocabulary, i.Positions, i.Parameters, float64(i.Parameters)/1e6, gib(i.Inference), i.KVPerToken, gib(i.Training))
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }
