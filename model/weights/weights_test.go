@@ -191,10 +191,20 @@ func TestShards(t *testing.T) {
 		require.Contains(t, own.Names(), name)
 	}
 
-	one := t.TempDir()
-	require.NoError(t, WriteDir(one, tensors))
-	require.FileExists(t, filepath.Join(one, "model.safetensors"))
-	require.NoFileExists(t, filepath.Join(one, "model.safetensors.index.json"))
+	// A later save into the same folder leaves nothing of the earlier one for a reader to mix in, and touches nothing else.
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), nil, 0o644))
+	left := func() (names []string) {
+		files, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		for _, f := range files {
+			names = append(names, f.Name())
+		}
+		return names
+	}
+	require.NoError(t, WriteDir(dir, tensors))
+	require.Equal(t, []string{"adapter_model.safetensors", "model.safetensors"}, left())
+	require.NoError(t, writeDir(dir, tensors, 30))
+	require.Equal(t, append([]string{"adapter_model.safetensors"}, append(shardNames(6), "model.safetensors.index.json")...), left())
 }
 
 // A download cache keeps the files elsewhere and links to them; that is not an attack.
@@ -249,4 +259,11 @@ func ExampleOpen() {
 		fmt.Println(name, x.DType, x.Shape, values, err)
 	}
 	// Output: lm_head.weight F32 [2 2] [1 2 3 4] <nil>
+}
+
+func shardNames(n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, n))
+	}
+	return names
 }

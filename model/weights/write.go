@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sort"
 )
 
@@ -68,7 +69,7 @@ func makeHeader(tensors map[string]Tensor) (header []byte, names []string, err e
 }
 
 // WriteDir writes model.safetensors into a folder, or, where the tensors pass ShardBytes, numbered shards with
-// model.safetensors.index.json.
+// model.safetensors.index.json. Weight files of an earlier save that the new ones do not replace are removed, last.
 func WriteDir(dir string, tensors map[string]Tensor) error { return writeDir(dir, tensors, ShardBytes) }
 
 func writeDir(dir string, tensors map[string]Tensor, limit int64) error {
@@ -89,11 +90,16 @@ func writeDir(dir string, tensors map[string]Tensor, limit int64) error {
 		total += bytes
 	}
 	if len(shards) <= 1 {
-		return Write(filepath.Join(dir, "model.safetensors"), tensors)
+		if err := Write(filepath.Join(dir, "model.safetensors"), tensors); err != nil {
+			return err
+		}
+		return removeStale(dir, map[string]bool{"model.safetensors": true})
 	}
+	fresh := map[string]bool{"model.safetensors.index.json": true}
 	index := map[string]string{}
 	for i, shard := range shards {
 		file := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
+		fresh[file] = true
 		if err := Write(filepath.Join(dir, file), shard); err != nil {
 			return err
 		}
@@ -107,6 +113,25 @@ func writeDir(dir string, tensors map[string]Tensor, limit int64) error {
 	}
 	if err := os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("weights: %w", err)
+	}
+	return removeStale(dir, fresh)
+}
+
+// stale are the names that transformers gives weights.
+var stale = regexp.MustCompile(`^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$`)
+
+// removeStale deletes weight files other than the fresh ones: a reader would find two models in one folder.
+func removeStale(dir string, fresh map[string]bool) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	for _, f := range files {
+		if stale.MatchString(f.Name()) && !fresh[f.Name()] {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+				return fmt.Errorf("weights: %w", err)
+			}
+		}
 	}
 	return nil
 }
