@@ -128,6 +128,7 @@ type lossCase struct {
 		PerGen       float64  `json:"steps_per_generation"`
 		Entropy      float64  `json:"entropy_coef"`
 		Adaptive     bool     `json:"use_adaptive_entropy"`
+		SAPO         [2]float32
 	}
 	Items      float64 `json:"num_items_in_batch"`
 	Old        bool    `json:"old_logps_used"`
@@ -141,11 +142,10 @@ type lossCase struct {
 
 func (c lossCase) plain() bool {
 	r := c.Resolved
-	return (r.Loss == "grpo" || r.Loss == "dapo" || r.Loss == "dr_grpo") && r.Level == "token" && r.Delta == nil && !(r.Beta > 0 && r.BiasKL) &&
-		r.Quantile == 1 && r.OffPolicy == nil && r.Entropy == 0 && !r.Adaptive && !c.VLLM && !c.ToolMask
+	return r.Loss != "vespo" && (r.Level == "token" && r.Loss != "luspo" || r.Level == "sequence") && r.Quantile == 1 && r.OffPolicy == nil && r.Entropy == 0 && !r.Adaptive && !c.VLLM && !c.ToolMask
 }
 
-// Losses and gradients of the plain grpo, dapo and dr_grpo cases against TRL's own code.
+// Losses and gradients against TRL's own code, each published variant that TRL has but vespo.
 func TestLossEqualsTRL(t *testing.T) {
 	batches, err := weights.Open("testdata/batches.safetensors")
 	require.NoError(t, err)
@@ -167,6 +167,7 @@ func TestLossEqualsTRL(t *testing.T) {
 			continue
 		}
 		checked[c.Resolved.Loss]++
+		checked[c.Resolved.Level]++
 		newLP, width := read(batches, c.Batch+".new")
 		old, _ := read(batches, c.Batch+".old")
 		ref, _ := read(batches, c.Batch+".ref")
@@ -196,13 +197,33 @@ func TestLossEqualsTRL(t *testing.T) {
 				lengths = append(lengths, n)
 			}
 			cfg := grpo.LossConfig{EpsilonLow: float32(c.Resolved.Low), EpsilonHigh: float32(c.Resolved.High), Beta: float32(c.Resolved.Beta)}
+			cfg.UnbiasedKL = c.Resolved.BiasKL
+			if c.Resolved.Delta != nil {
+				cfg.Delta = float32(*c.Resolved.Delta)
+			}
+			if c.Resolved.Level == "sequence" {
+				cfg.Ratio = grpo.SequenceRatio
+			}
 			totals := grpo.Totals{Sequences: int(float64(m.Rows[1]-m.Rows[0]) * c.Resolved.Accumulation), MaxTokens: c.Resolved.MaxLength}
 			switch c.Resolved.Loss {
 			case "grpo":
 				cfg.Normalize = grpo.PerSequence
 			case "dr_grpo":
 				cfg.Normalize = grpo.Constant
-			case "dapo":
+			case "luspo":
+				cfg.Normalize = grpo.PerCompletion
+			case "sapo":
+				cfg.Normalize, cfg.Surrogate = grpo.PerSequence, grpo.SAPO(c.Resolved.SAPO[0], c.Resolved.SAPO[1])
+			case "bnpo":
+				cfg.Normalize = grpo.PerToken
+				for _, v := range in[4] {
+					totals.Tokens += int(v)
+				}
+				totals.Tokens = max(totals.Tokens, 1) * int(c.Resolved.Accumulation)
+			case "dapo", "cispo":
+				if c.Resolved.Loss == "cispo" {
+					cfg.Surrogate = grpo.CISPO(cfg.EpsilonHigh)
+				}
 				cfg.Normalize = grpo.PerToken
 				tokens := c.Items * c.Resolved.Accumulation / c.Resolved.PerGen
 				require.Equal(t, math.Trunc(tokens), tokens)
@@ -231,7 +252,7 @@ func TestLossEqualsTRL(t *testing.T) {
 		}
 	}
 	t.Logf("cases %v; largest difference: loss %.2g, gradient %.2g", checked, worstLoss, worstGrad)
-	for _, name := range []string{"grpo", "dapo", "dr_grpo"} {
+	for _, name := range []string{"grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "token", "sequence"} {
 		require.GreaterOrEqual(t, checked[name], 3, name)
 	}
 }

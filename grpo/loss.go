@@ -38,12 +38,22 @@ func Constant(s *kernels.Scope, maskT *kernels.Tensor, segs kernels.Segs, totals
 	return s.Affine(maskT, float32(1/(float64(totals.Sequences)*float64(totals.MaxTokens))), 0)
 }
 
+// PerCompletion weighs a token 1/N: the sum over a completion's tokens, then the mean over completions, as in LUSPO, where a
+// long completion counts for its length.
+func PerCompletion(s *kernels.Scope, maskT *kernels.Tensor, segs kernels.Segs, totals Totals) *kernels.Tensor {
+	return s.Affine(maskT, float32(1/float64(totals.Sequences)), 0)
+}
+
 // LossConfig is the objective's constants.
 type LossConfig struct {
 	EpsilonLow  float32    // the ratio is clipped below at 1 - EpsilonLow; GRPO's epsilon
 	EpsilonHigh float32    // and above at 1 + EpsilonHigh; DAPO's clip-higher sets it larger
 	Beta        float32    // weight of the KL term; 0 leaves it, and the reference, out
-	Normalize   Normalizer // PerSequence, PerToken, Constant or the program's own
+	Normalize   Normalizer // PerSequence, PerToken, Constant, PerCompletion or the program's own
+	Delta       float32    // bounds the ratio where A < 0: two-sided clipping; 0: no bound
+	Ratio       Ratio      // TokenRatio (nil) or SequenceRatio
+	Surrogate   Surrogate  // Clipped (nil), CISPO, SAPO or the program's own
+	UnbiasedKL  bool       // weigh k3 by the ratio, so that its gradient is the KL's under the sampling policy too
 }
 
 // LossInput is packed over the T tokens of the completions at hand. All tensors are fp32 [T].
@@ -63,7 +73,7 @@ type LossInput struct {
 //	L = -sum_t w_t ( min(r_t A_t, clip(r_t, 1-EpsilonLow, 1+EpsilonHigh) A_t) - Beta k3_t )
 //	k3_t = exp(ref_t - new_t) - (ref_t - new_t) - 1
 //
-// with w_t from cfg.Normalize. It returns the loss [1]; its gradient with respect to new_t at ratio 1 is
+// with w_t from cfg.Normalize, and r_t and the min in its other published forms from cfg.Ratio and cfg.Surrogate. It returns the loss [1]; its gradient with respect to new_t at ratio 1 is
 // -w_t (A_t + Beta (exp(ref_t - new_t) - 1)), their eq. 21. Summed over micro-batches of one batch (Totals the whole
 // batch's) it is the batch's loss.
 func Loss(s *kernels.Scope, cfg LossConfig, in LossInput) (*kernels.Tensor, Stats) {
@@ -71,11 +81,21 @@ func Loss(s *kernels.Scope, cfg LossConfig, in LossInput) (*kernels.Tensor, Stat
 	if oldT == nil {
 		oldT = s.Detach(in.NewT)
 	}
-	ratioT := s.Exp(s.Minus(in.NewT, oldT))
-	clippedT := s.Clamp(ratioT, 1-cfg.EpsilonLow, 1+cfg.EpsilonHigh)
-	lossT := s.Neg(s.Min(s.Mul(ratioT, in.AdvT), s.Mul(clippedT, in.AdvT)))
+	ratio, surrogate := cfg.Ratio, cfg.Surrogate
+	if ratio == nil {
+		ratio = TokenRatio
+	}
+	if surrogate == nil {
+		surrogate = Clipped
+	}
+	ratioT := ratio(s, s.Minus(in.NewT, oldT), in)
+	lossT := s.Neg(surrogate(s, cfg, ratioT, in))
 	if cfg.Beta > 0 {
-		lossT = s.Add(lossT, s.Affine(k3(s, in.NewT, in.RefT), cfg.Beta, 0))
+		klT := k3(s, in.NewT, in.RefT)
+		if cfg.UnbiasedKL {
+			klT = s.Mul(klT, ratioT)
+		}
+		lossT = s.Add(lossT, s.Affine(klT, cfg.Beta, 0))
 	}
 	loss := s.Sum(s.Mul(lossT, cfg.Normalize(s, in.MaskT, in.Segs, in.Totals)))
 	return loss, lossStats(s, cfg, in, loss)
