@@ -1,6 +1,9 @@
 package grpo
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Scale says how rewards become advantages.
 type Scale struct {
@@ -111,4 +114,57 @@ func deviation(v []float64, population bool) float64 {
 		sum += float64((x - m) * (x - m))
 	}
 	return math.Sqrt(sum / n)
+}
+
+// GDPOAdvantages normalise each reward of several in its own group before they are added up, so that a reward with a small spread
+// is not drowned by one with a large: rewardsKPG[k][p][g] is reward k of sample g of problem p. The weighted sums are then normalised
+// over the batch (GDPO, arXiv 2601.05242). A NaN reward counts as nothing in its sum; a sample without any gets 0.
+func GDPOAdvantages(rewardsKPG [][][]float64, weights []float64, scale Scale) ([][]float64, error) {
+	if len(weights) != len(rewardsKPG) || len(weights) == 0 {
+		return nil, fmt.Errorf("grpo: GDPO with %d rewards and %d weights", len(rewardsKPG), len(weights))
+	}
+	sums := make([][]float64, len(rewardsKPG[0]))
+	for k, rewardsPG := range rewardsKPG {
+		if len(rewardsPG) != len(sums) {
+			return nil, fmt.Errorf("grpo: GDPO: reward %d has %d groups, the first %d", k, len(rewardsPG), len(sums))
+		}
+		for p, group := range BatchAdvantages(rewardsPG, scale) {
+			if sums[p] == nil {
+				sums[p] = make([]float64, len(group))
+			}
+			if len(group) != len(sums[p]) {
+				return nil, fmt.Errorf("grpo: GDPO: reward %d has %d samples in group %d, the first %d", k, len(group), p, len(sums[p]))
+			}
+			for g, a := range group {
+				sums[p][g] += float64(weights[k] * a)
+			}
+		}
+	}
+	return overBatch(rewardsKPG, sums, scale), nil
+}
+
+// overBatch normalises sums over the samples of the batch that any reward scored.
+func overBatch(rewardsKPG [][][]float64, sums [][]float64, scale Scale) [][]float64 {
+	var all []float64
+	counts := make([][]bool, len(sums))
+	for p := range sums {
+		counts[p] = make([]bool, len(sums[p]))
+		for g, v := range sums[p] {
+			for _, rewardsPG := range rewardsKPG {
+				counts[p][g] = counts[p][g] || !math.IsNaN(rewardsPG[p][g])
+			}
+			if counts[p][g] {
+				all = append(all, v)
+			}
+		}
+	}
+	m, std := mean(all), deviation(all, scale.Population)+scale.Epsilon
+	for p := range sums {
+		for g := range sums[p] {
+			if counts[p][g] {
+				sums[p][g] = (sums[p][g] - m) / std
+			}
+		}
+	}
+	return sums
 }
