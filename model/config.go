@@ -46,7 +46,6 @@ type Gemma struct {
 	Window      int     // sliding_window: how many positions, its own included, a row of a sliding layer sees
 	Sliding     []bool  // which layers slide (layer_types)
 	LocalRope   Rope    // rotary positions of the sliding layers
-	AttnSoftCap float64 // attn_logit_softcapping; 0: none
 	HeadSoftCap float64 // final_logit_softcapping; 0: none
 }
 

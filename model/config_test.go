@@ -221,6 +221,7 @@ func TestFamilyRefuses(t *testing.T) {
 		{"gemma3", fields{"layer_types": []string{"a", "b", "c", "d"}}, "layer_types[0] is \"a\""},
 		{"gemma3", fields{"sliding_window": 0}, "sliding_window 0"},
 		{"gemma3", fields{"query_pre_attn_scalar": -1}, "query_pre_attn_scalar -1"},
+		{"gemma3", fields{"attn_logit_softcapping": 50.0}, "attn_logit_softcapping"},
 		{"gemma3", fields{"use_bidirectional_attention": true}, "use_bidirectional_attention"},
 		{"gemma3", fields{"num_experts": 4}, "num_experts"},
 		{"deepseek_v3", fields{"scoring_func": "softmax"}, "scoring_func"},
@@ -246,7 +247,7 @@ func TestFamilyRefuses(t *testing.T) {
 func TestFamilyRoundTrip(t *testing.T) {
 	for name, changes := range map[string][]fields{
 		"qwen3_moe":           {nil, {"mlp_only_layers": []int{1}}, {"decoder_sparse_step": 2}, {"norm_topk_prob": false}},
-		"gemma3":              {nil, {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}, {"layer_types": nil, "sliding_window_pattern": 2}},
+		"gemma3":              {nil, {"final_logit_softcapping": 30.0}, {"layer_types": nil, "sliding_window_pattern": 2}},
 		"deepseek_v3":         {nil, {"first_k_dense_replace": 3}, {"rope_interleave": false}, {"attention_bias": true}, {"n_shared_experts": 2}},
 		"deepseek_v3_noqlora": {nil},
 	} {

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -47,7 +48,9 @@ var families = map[string]family{
 	},
 	"gemma3_text": {
 		class: "Gemma3ForCausalLM", tied: true, act: "gelu_pytorch_tanh",
-		fields: []string{"query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping", "rope_local_base_freq"},
+		// attn_logit_softcapping stays foreign: transformers reads it for this family and never applies it, so a model that has it would
+		// mean two different things. No released one does.
+		fields: []string{"query_pre_attn_scalar", "final_logit_softcapping", "rope_local_base_freq"},
 		read:   readGemma3,
 		is: func(c Config) bool {
 			return c.OutBias == c.QKVBias && !c.MLPBias && c.QKNorm && c.Gemma != nil && c.MLA == nil && c.MoE == nil
@@ -70,7 +73,6 @@ type hfGemma struct {
 	QueryScalar      *float64 `json:"query_pre_attn_scalar"`
 	SlidingWindow    *int     `json:"sliding_window"`
 	SlidingPattern   *int     `json:"sliding_window_pattern"`
-	AttnSoftCap      *float64 `json:"attn_logit_softcapping"`
 	HeadSoftCap      *float64 `json:"final_logit_softcapping"`
 	LocalTheta       *float64 `json:"rope_local_base_freq"`
 }
@@ -133,7 +135,7 @@ func readGemma3(c *Config, h *hfConfig) error {
 	c.QKVBias, c.OutBias, c.QKNorm = h.AttentionBias, h.AttentionBias, true
 	c.HeadDim = or(h.HeadDim, 256)
 	g := &Gemma{
-		QueryScale: or(h.QueryScalar, 256), Window: or(h.SlidingWindow, 4096), AttnSoftCap: or(h.AttnSoftCap, 0), HeadSoftCap: or(h.HeadSoftCap, 0),
+		QueryScale: or(h.QueryScalar, 256), Window: or(h.SlidingWindow, 4096), HeadSoftCap: or(h.HeadSoftCap, 0),
 		Sliding: make([]bool, c.Layers), LocalRope: Rope{Type: "default", Theta: or(h.LocalTheta, 10000)},
 	}
 	c.Gemma = g
@@ -193,10 +195,10 @@ func (c Config) validateFamily() error {
 			c.MLPBias, c.QKNorm, c.Gemma != nil, c.MLA != nil, c.MoE != nil)
 	}
 	if g := c.Gemma; g != nil {
-		if len(g.Sliding) != c.Layers || g.Window < 1 || !(g.QueryScale > 0 && g.QueryScale < 1e9) || !(g.AttnSoftCap >= 0 && g.AttnSoftCap < 1e9) ||
+		if len(g.Sliding) != c.Layers || g.Window < 1 || !(g.QueryScale > 0 && g.QueryScale < 1e9) ||
 			!(g.HeadSoftCap >= 0 && g.HeadSoftCap < 1e9) {
-			return fmt.Errorf("sliding_window %d, %d layer_types for %d layers, query_pre_attn_scalar %g, soft-caps %g and %g",
-				g.Window, len(g.Sliding), c.Layers, g.QueryScale, g.AttnSoftCap, g.HeadSoftCap)
+			return fmt.Errorf("sliding_window %d, %d layer_types for %d layers, query_pre_attn_scalar %g, final_logit_softcapping %g",
+				g.Window, len(g.Sliding), c.Layers, g.QueryScale, g.HeadSoftCap)
 		}
 		if err := g.LocalRope.validate(); err != nil {
 			return fmt.Errorf("sliding layers: %w", err)
@@ -241,15 +243,27 @@ func firstDense(sparse []bool) int {
 	return n
 }
 
+// real is a number that config.json spells with a point or an exponent: transformers refuses 3 where it wants 3.0.
+type real float64
+
+// MarshalJSON writes the shortest decimal that reads back the same.
+func (r real) MarshalJSON() ([]byte, error) {
+	text, err := json.Marshal(float64(r))
+	if err == nil && !bytes.ContainsAny(text, ".eE") {
+		text = append(text, ".0"...)
+	}
+	return text, err
+}
+
 // JSON is the config.json that transformers reads, in both spellings of the rotary base.
 func (c Config) JSON() ([]byte, error) {
 	rope := c.Rope.json()
 	j := map[string]any{
 		"architectures": []string{families[c.ModelType].class}, "model_type": c.ModelType, "vocab_size": c.VocabSize, "hidden_size": c.HiddenSize,
 		"intermediate_size": c.IntermediateSize, "num_hidden_layers": c.Layers, "num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads,
-		"head_dim": c.HeadDim, "max_position_embeddings": c.MaxPositions, "rms_norm_eps": c.NormEps, "initializer_range": c.InitializerRange,
-		"tie_word_embeddings": c.TieEmbeddings, "hidden_act": "silu", "attention_dropout": 0.0, "use_cache": true, "dtype": "float32",
-		"torch_dtype": "float32", "rope_theta": c.Rope.Theta, "rope_parameters": rope,
+		"head_dim": c.HeadDim, "max_position_embeddings": c.MaxPositions, "rms_norm_eps": real(c.NormEps), "initializer_range": real(c.InitializerRange),
+		"tie_word_embeddings": c.TieEmbeddings, "hidden_act": "silu", "attention_dropout": real(0), "use_cache": true, "dtype": "float32",
+		"torch_dtype": "float32", "rope_theta": real(c.Rope.Theta), "rope_parameters": rope,
 	}
 	if c.Rope.Type != "default" {
 		scaling := maps.Clone(rope)
@@ -275,8 +289,8 @@ func (c Config) gemmaJSON(j map[string]any) {
 		return
 	}
 	delete(j, "hidden_act")
-	j["hidden_activation"], j["query_pre_attn_scalar"], j["sliding_window"] = "gelu_pytorch_tanh", g.QueryScale, g.Window
-	j["rope_local_base_freq"] = g.LocalRope.Theta
+	j["hidden_activation"], j["query_pre_attn_scalar"], j["sliding_window"] = "gelu_pytorch_tanh", real(g.QueryScale), g.Window
+	j["rope_local_base_freq"] = real(g.LocalRope.Theta)
 	j["rope_parameters"] = map[string]any{"full_attention": c.Rope.json(), "sliding_attention": g.LocalRope.json()}
 	if g.QueryScale == float64(int64(g.QueryScale)) {
 		j["query_pre_attn_scalar"] = int64(g.QueryScale) // transformers wants a whole number
@@ -289,11 +303,8 @@ func (c Config) gemmaJSON(j map[string]any) {
 		}
 	}
 	j["layer_types"] = types
-	if g.AttnSoftCap != 0 {
-		j["attn_logit_softcapping"] = g.AttnSoftCap
-	}
 	if g.HeadSoftCap != 0 {
-		j["final_logit_softcapping"] = g.HeadSoftCap
+		j["final_logit_softcapping"] = real(g.HeadSoftCap)
 	}
 }
 
@@ -326,5 +337,5 @@ func (c Config) moeJSON(j map[string]any) {
 		return
 	}
 	j["n_routed_experts"], j["n_shared_experts"], j["n_group"], j["topk_group"] = m.Experts, m.Shared, m.Groups, m.TopGroups
-	j["routed_scaling_factor"], j["first_k_dense_replace"], j["scoring_func"], j["topk_method"] = m.Scale, firstDense(m.Sparse), "sigmoid", "noaux_tc"
+	j["routed_scaling_factor"], j["first_k_dense_replace"], j["scoring_func"], j["topk_method"] = real(m.Scale), firstDense(m.Sparse), "sigmoid", "noaux_tc"
 }

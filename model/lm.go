@@ -204,7 +204,7 @@ func (m *LM) bind() {
 func (c Config) attnOptions(i int) kernels.AttnOptions {
 	o := kernels.AttnOptions{Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
 	if g := c.Gemma; g != nil {
-		o.Scale, o.SoftCap = float32(1/math.Sqrt(g.QueryScale)), float32(g.AttnSoftCap)
+		o.Scale = float32(1 / math.Sqrt(g.QueryScale))
 		if g.Sliding[i] {
 			o.Window = g.Window
 		}

@@ -81,14 +81,14 @@ func (p *hfRope) UnmarshalJSON(text []byte) error {
 
 // json is the rotary parameters as config.json spells them.
 func (r Rope) json() map[string]any {
-	rope := map[string]any{"rope_type": r.Type, "rope_theta": r.Theta}
+	rope := map[string]any{"rope_type": r.Type, "rope_theta": real(r.Theta)}
 	optional := map[string]float64{
 		"factor": r.Factor, "low_freq_factor": r.LowFreqFactor, "high_freq_factor": r.HighFreqFactor, "attention_factor": r.AttentionFactor,
 		"beta_fast": r.BetaFast, "beta_slow": r.BetaSlow, "mscale": r.MScale, "mscale_all_dim": r.MScaleAllDim,
 	}
 	for name, v := range optional {
 		if v != 0 {
-			rope[name] = v
+			rope[name] = real(v)
 		}
 	}
 	if r.OriginalMaxPositions != 0 {
