@@ -18,6 +18,7 @@ type Run struct {
 	dir     string
 	lock    *os.File
 	metrics *os.File
+	events  *events // TensorBoard's copy of the metrics; nil until the first line
 }
 
 // The names inside a run's directory.
@@ -85,6 +86,9 @@ func (r *Run) Close() error {
 	if r.metrics != nil {
 		errs = append(errs, r.metrics.Close())
 	}
+	if r.events != nil {
+		errs = append(errs, r.events.close())
+	}
 	return errors.Join(append(errs, r.lock.Close())...)
 }
 
@@ -97,8 +101,8 @@ type Field struct {
 	Value any
 }
 
-// Metrics appends one line to metrics.jsonl: {"step":step, ...}. NaN and the infinities, which JSON does not have, are
-// written as null.
+// Metrics appends one line to metrics.jsonl: {"step":step, ...}, and its numbers to a TensorBoard event file in the same folder
+// (tensorboard --logdir DIR). NaN and the infinities, which JSON does not have, are written as null.
 func (r *Run) Metrics(step int64, fields ...Field) error {
 	line := []byte(`{"step":` + strconv.FormatInt(step, 10))
 	for _, f := range fields {
@@ -112,7 +116,13 @@ func (r *Run) Metrics(step int64, fields ...Field) error {
 	if _, err := r.metrics.Write(append(line, '}', '\n')); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
-	return nil
+	if r.events == nil {
+		var err error
+		if r.events, err = openEvents(r.dir, step); err != nil {
+			return err
+		}
+	}
+	return r.events.scalars(step, fields)
 }
 
 func finite(v any) any {
