@@ -113,6 +113,15 @@ func (a *AdamW) Step(ctx context.Context, lr float64) (norm float64, err error) 
 	return norm, err
 }
 
+// Names are the parameters' names, in order.
+func (a *AdamW) Names() []string {
+	names := make([]string, len(a.params))
+	for i, p := range a.params {
+		names[i] = p.Name
+	}
+	return names
+}
+
 // State is everything the optimiser remembers, by parameter name.
 type State struct {
 	Step int

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -188,14 +189,18 @@ func (r *Run) Latest() (step int64, skipped []error, ok bool, err error) {
 	return 0, skipped, false, nil
 }
 
-// Keep removes all but the newest n whole checkpoints. A damaged one goes too once n whole ones are there.
-func (r *Run) Keep(n int) error {
+// Keep removes all but the newest n whole checkpoints and those of the steps in also. A damaged one goes too once n whole ones
+// are there.
+func (r *Run) Keep(n int, also ...int64) error {
 	steps, err := r.Checkpoints()
 	if err != nil {
 		return err
 	}
 	whole := 0
 	for _, s := range slices.Backward(steps) {
+		if slices.Contains(also, s) {
+			continue
+		}
 		if whole < n {
 			if Verify(r.Path(s)) == nil {
 				whole++
@@ -209,6 +214,27 @@ func (r *Run) Keep(n int) error {
 		if err := os.RemoveAll(gone); err != nil {
 			return fmt.Errorf("run: %w", err)
 		}
+	}
+	return nil
+}
+
+// WriteFile makes a file of the run, with its folder; it is there whole or not at all. name is relative to the run's directory.
+func (r *Run) WriteFile(name string, write func(w io.Writer) error) (err error) {
+	path := filepath.Join(r.dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	f, err := os.CreateTemp(r.dir, temporary+"file-")
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	w := bufio.NewWriter(f)
+	err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("run: %s: %w", name, errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }

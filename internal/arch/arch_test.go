@@ -35,7 +35,7 @@ var rooms = map[string][]string{
 	"distill":          {"kernels", "optim", "model", "sampling", "sft"},
 	"eval":             {"kernels", "model", "sampling", "reward"},
 	"serve":            {"kernels", "model", "sampling"},
-	"pipeline":         {"kernels", "model", "sampling", "reward", "data", "optim", "sft", "grpo", "distill", "eval", "run"},
+	"pipeline":         {"kernels", "model", "model/weights", "sampling", "reward", "data", "optim", "sft", "grpo", "distill", "eval", "run"},
 	"reward/code":      {"reward"},
 	"internal/toy":     {"kernels", "model", "optim", "reward", "sampling", "sft"},
 	"internal/toy/lab": {"internal/progress", "internal/toy", "grpo", "kernels", "model", "reward", "run", "sampling"},

@@ -1,0 +1,299 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/gor1/gor1/grpo"
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/reward"
+	"github.com/gor1/gor1/run"
+	"github.com/gor1/gor1/sampling"
+)
+
+// GRPO is reinforcement learning as one stage: R1-Zero, R1's reasoning stage and its last one differ in data, rewards and constants.
+type GRPO struct {
+	Policy   *model.LM
+	Ref      grpo.Policy // of the KL term; nil where Train.Loss.Beta is 0
+	Train    grpo.Config
+	Sample   sampling.Options
+	Score    reward.Func
+	Problems *Stream[reward.Problem]
+	Batch    Batch
+	HeldOut  HeldOut
+	Every    Every
+	Alarms   Alarms
+	Parts    []Part // what a checkpoint holds besides weights, optimiser and counters: the tokenizer's files, a reference
+	// BeforeStep is called before each step, where the stage changes with time: a reference that is renewed. nil: nothing.
+	BeforeStep func(step int) error
+	// Config is what the user asked for, recorded in checkpoints; resuming with another is refused.
+	Config any
+}
+
+// Batch says how a step's groups are drawn.
+type Batch struct {
+	Prompts int // groups of a step
+	Samples int // of each: G
+	// Refill is dynamic sampling (DAPO, arXiv 2503.14476, eq. 11): groups whose rewards are all equal teach nothing; up to so many further
+	// batches are drawn to replace them. 0: they stay.
+	Refill int
+}
+
+// Every says how often what happens, in steps; 0: never (but a checkpoint and an evaluation at the end).
+type Every struct {
+	Steps    int // of the whole stage
+	Save     int // a checkpoint
+	Keep     int // checkpoints that stay besides the best; 0: all
+	Rollouts int // a file in rollouts/ with the step's completions
+}
+
+// grpoState is what the stage itself counts.
+type grpoState struct {
+	Cursor  uint64     `json:"cursor"`     // position in the stream
+	Tokens  int64      `json:"num_tokens"` // trained so far
+	Best    best       `json:"best"`
+	Skipped int        `json:"skipped"` // steps in a row whose gradient was not finite
+	Alarms  alarmState `json:"alarms"`
+}
+
+// Result is how a stage ended.
+type Result struct {
+	Steps      int
+	Checkpoint string // the folder of the last one
+	Best       string // of the one with the best held-out score; the last one where nothing was held out
+	Held       Held   // of the last evaluation
+}
+
+const maxSkipped = 5 // steps in a row without a finite gradient before the stage gives up
+
+// Run trains, from the newest checkpoint in dir on where there is one.
+func (g GRPO) Run(ctx context.Context, dir *run.Run, watch func(GRPOStep)) (res Result, err error) {
+	if err := g.check(); err != nil {
+		return res, err
+	}
+	trainer, err := grpo.New(g.Policy, g.Ref, g.Train)
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, trainer.Close()) }()
+	s := &grpoStage{GRPO: g, dir: dir, trainer: trainer, watch: watch}
+	loop := Loop{
+		Dir: dir, Steps: g.Every.Steps, SaveEvery: g.Every.Save, Keep: g.Every.Keep, Config: g.Config, State: &s.state,
+		Parts: append([]Part{Weights(g.Policy, ""), Moments(trainer.Optimizer())}, g.Parts...),
+		Best:  func() (int64, bool) { return int64(s.state.Best.Step), s.state.Best.Set },
+	}
+	loop.Watch = func(st Step) {
+		if watch != nil {
+			watch(GRPOStep{Step: st, Groups: s.groups, Stats: s.stats, Held: s.held, Alarms: s.alarms})
+		}
+	}
+	if err := loop.Run(ctx, s.step); err != nil {
+		return res, err
+	}
+	res = Result{Steps: g.Every.Steps, Checkpoint: dir.Path(int64(g.Every.Steps)), Best: dir.Path(int64(g.Every.Steps))}
+	if s.state.Best.Set {
+		res.Best, res.Held = dir.Path(int64(s.state.Best.Step)), s.state.Best.Held
+	}
+	if s.held != nil {
+		res.Held = *s.held
+	}
+	return res, nil
+}
+
+func (g GRPO) check() error {
+	switch {
+	case g.Policy == nil || g.Score == nil || g.Problems == nil:
+		return errors.New("pipeline: GRPO needs a policy, a reward and problems")
+	case g.Problems.Len() == 0:
+		return errors.New("pipeline: there are no problems to train on")
+	case g.Batch.Prompts < 1 || g.Batch.Samples < 2:
+		return fmt.Errorf("pipeline: %d prompts a step with %d samples each: want at least 1 and 2 (one sample has nothing to be compared with)", g.Batch.Prompts, g.Batch.Samples)
+	case g.Batch.Refill < 0 || g.Every.Steps < 1 || g.Every.Save < 0 || g.Every.Keep < 0:
+		return fmt.Errorf("pipeline: refill %d, steps %d, save every %d, keep %d: out of range", g.Batch.Refill, g.Every.Steps, g.Every.Save, g.Every.Keep)
+	}
+	return nil
+}
+
+// GRPOStep is what a stage tells of a step.
+type GRPOStep struct {
+	Step
+	Groups []sampling.Group
+	Stats  grpo.StepStats
+	Held   *Held    // of an evaluation after this step; nil: there was none
+	Alarms []string // what looks wrong, each with its number and what to do
+}
+
+type grpoStage struct {
+	GRPO
+	dir     *run.Run
+	trainer *grpo.Trainer
+	state   grpoState
+	watch   func(GRPOStep)
+
+	// Of the step at hand, for watch.
+	groups []sampling.Group
+	stats  grpo.StepStats
+	held   *Held
+	alarms []string
+}
+
+// step is one step of GRPO: problems, rollouts, rewards, update.
+func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
+	if s.BeforeStep != nil {
+		if err := s.BeforeStep(n); err != nil {
+			return nil, err
+		}
+	}
+	started := time.Now()
+	groups, drawn, cursor, err := s.draw(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	sampled := time.Now()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	whole := context.WithoutCancel(ctx) // from here on the step is finished, whatever the signal
+	stats, err := s.trainer.Step(whole, groups)
+	if err != nil {
+		return nil, err
+	}
+	trained := time.Now()
+	if s.Policy.Device().Exact() && onPolicy(s.Train) && stats.MaxDrift != 0 {
+		return nil, fmt.Errorf("the trainer's log-probs differ from the sampler's by up to %g: this must not happen; please report it with the model's config.json", stats.MaxDrift)
+	}
+	s.groups, s.stats, s.held = groups, stats, nil
+	s.state.Cursor, s.state.Tokens = cursor, s.state.Tokens+int64(stats.Trained)
+	if s.state.Skipped++; stats.Skipped == 0 {
+		s.state.Skipped = 0
+	}
+	if s.state.Skipped >= maxSkipped {
+		return nil, fmt.Errorf("the gradient was not finite in %d steps in a row; lower the learning rate, or look at rollouts/ for what was sampled", maxSkipped)
+	}
+	if err := s.record(n, groups); err != nil {
+		return nil, err
+	}
+	fields := append(metrics(groups, stats),
+		run.Field{Name: "num_tokens", Value: s.state.Tokens}, run.Field{Name: "groups_drawn", Value: drawn},
+		run.Field{Name: "epoch", Value: float64(cursor) / float64(s.Problems.Len())},
+		run.Field{Name: "time/rollout", Value: sampled.Sub(started).Seconds()}, run.Field{Name: "time/train", Value: trained.Sub(sampled).Seconds()})
+	if s.HeldOut.due(n+1, s.Every.Steps) {
+		held, err := s.HeldOut.Measure(whole, s.Policy, s.Sample)
+		if err != nil {
+			return nil, err
+		}
+		s.held = &held
+		s.state.Best.offer(n+1, held)
+		fields = append(fields, held.fields()...)
+	}
+	s.alarms = s.Alarms.look(&s.state.Alarms, stats, s.held)
+	if len(s.alarms) > 0 {
+		fields = append(fields, run.Field{Name: "alarms", Value: s.alarms})
+	}
+	return fields, nil
+}
+
+// onPolicy tells whether every pass is over samples of the very weights it starts from.
+func onPolicy(c grpo.Config) bool { return c.Epochs <= 1 && c.MiniBatches <= 1 }
+
+// draw samples the groups of a step. With Refill, groups whose rewards are all equal are replaced by further problems' while
+// there are some: those that teach come first, in the order they were drawn.
+func (s *grpoStage) draw(ctx context.Context, n int) (groups []sampling.Group, drawn int, cursor uint64, err error) {
+	engine := sampling.New(s.Policy, s.Sample)
+	cursor = s.state.Cursor
+	var equal []sampling.Group
+	for round := 0; ; round++ {
+		want := s.Batch.Prompts - len(groups)
+		problems, rows := make([]reward.Problem, want), make([]uint32, want)
+		for i := range problems {
+			problems[i], _ = s.Problems.At(cursor)
+			rows[i] = uint32(cursor) // of the endless stream: no two groups of a run share their draws
+			cursor++
+		}
+		fresh, err := sampling.Rollout(ctx, engine, sampling.Request{Step: uint32(n), Problems: problems, Rows: rows, Samples: s.Batch.Samples, Score: s.Score})
+		if err != nil {
+			return nil, 0, 0, err
+		}
+		drawn += len(fresh)
+		if s.Batch.Refill == 0 {
+			return fresh, drawn, cursor, nil
+		}
+		for _, g := range fresh {
+			if teaches(g) {
+				groups = append(groups, g)
+			} else {
+				equal = append(equal, g)
+			}
+		}
+		if len(groups) >= s.Batch.Prompts || round >= s.Batch.Refill {
+			return append(groups, equal[:min(len(equal), s.Batch.Prompts-len(groups))]...), drawn, cursor, nil
+		}
+	}
+}
+
+// teaches tells whether a group's scored rewards differ.
+func teaches(g sampling.Group) bool {
+	first, any := 0.0, false
+	for _, s := range g.Samples {
+		v, ok := s.Score.Value()
+		if ok && any && v != first {
+			return true
+		}
+		if ok && !any {
+			first, any = v, true
+		}
+	}
+	return false
+}
+
+// record writes a step's completions to rollouts/step-<n>.jsonl, one a line.
+func (s *grpoStage) record(n int, groups []sampling.Group) error {
+	if s.Every.Rollouts == 0 || n%s.Every.Rollouts != 0 {
+		return nil
+	}
+	return s.dir.WriteFile(fmt.Sprintf("rollouts/step-%06d.jsonl", n), func(w io.Writer) error { return writeRollouts(w, s.Sample.Codec, groups) })
+}
+
+// rolloutRow is one line of a file of rollouts.
+type rolloutRow struct {
+	Step       uint32             `json:"step"`
+	Row        uint32             `json:"row"`
+	Sample     int                `json:"sample"`
+	ID         string             `json:"id,omitempty"`
+	Prompt     string             `json:"prompt"`
+	Completion string             `json:"completion"`
+	Answer     string             `json:"answer,omitempty"`
+	Reward     *float64           `json:"reward"` // null: not scored
+	Parts      map[string]float64 `json:"parts,omitempty"`
+	Stop       string             `json:"stop"`
+	Tokens     int                `json:"tokens"`
+}
+
+func writeRollouts(w io.Writer, codec sampling.Codec, groups []sampling.Group) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for _, g := range groups {
+		for i, q := range g.Samples {
+			row := rolloutRow{Step: g.Step, Row: g.Row, Sample: i, ID: g.Problem.ID, Prompt: g.Problem.Prompt, Completion: codec.Decode(q.Tokens), Answer: g.Problem.Answer, Stop: q.Stop.String(), Tokens: len(q.Tokens)}
+			if v, ok := q.Score.Value(); ok {
+				row.Reward = &v
+			}
+			for _, p := range q.Parts {
+				if v, ok := p.Score.Value(); ok {
+					if row.Parts == nil {
+						row.Parts = map[string]float64{}
+					}
+					row.Parts[p.Name] = v
+				}
+			}
+			if err := enc.Encode(row); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

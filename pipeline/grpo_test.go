@@ -1,0 +1,274 @@
+package pipeline_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gor1/gor1/grpo"
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/pipeline"
+	"github.com/gor1/gor1/reward"
+	"github.com/gor1/gor1/run"
+	"github.com/gor1/gor1/sampling"
+)
+
+// letters is a tokenizer of 64 ids for model.Tiny.
+type letters struct{}
+
+const alphabet = "\x00\x01abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+func (letters) Encode(text string) ([]int32, error) {
+	ids := make([]int32, 0, len(text))
+	for i := range len(text) {
+		at := strings.IndexByte(alphabet, text[i])
+		if at < 0 {
+			return nil, fmt.Errorf("letters: %q is not in the alphabet", text[i])
+		}
+		ids = append(ids, int32(at))
+	}
+	return ids, nil
+}
+
+func (letters) Decode(ids []int32) string {
+	b := make([]byte, len(ids))
+	for i, id := range ids {
+		b[i] = alphabet[id]
+	}
+	return string(b)
+}
+
+// stage is a small stage with everything that can go wrong on resume: shuffled epochs, refilled batches, several passes over a batch,
+// a reference, held-out measurements, alarms.
+func stage(t testing.TB, steps int) pipeline.GRPO {
+	dev, err := kernels.Open("cpu", kernels.Options{Threads: 1})
+	require.NoError(t, err)
+	policy, err := model.Tiny(dev, 3)
+	require.NoError(t, err)
+	ref, err := policy.Clone()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, errors.Join(ref.Close(), policy.Close(), dev.Close())) })
+	var problems []reward.Problem
+	for _, a := range "abcdefghijk" {
+		problems = append(problems, reward.Problem{ID: string(a), Prompt: string(a) + "0", Answer: string(a)})
+	}
+	train := grpo.R1Zero()
+	train.LearningRate, train.Epochs, train.MiniBatches, train.Loss.Beta = 3e-3, 2, 2, 0.01
+	score := reward.Named("echo", reward.FromText(func(_, completion, answer string) float64 {
+		return float64(strings.Count(completion, answer)) / float64(max(len(completion), 1))
+	}))
+	return pipeline.GRPO{
+		Policy: policy, Ref: ref, Train: train, Sample: sampling.Options{Codec: letters{}, Temperature: 1, MaxTokens: 24, Seed: 11}, Score: score,
+		Problems: pipeline.NewStream(problems, 5, true), Batch: pipeline.Batch{Prompts: 4, Samples: 4, Refill: 2},
+		HeldOut: pipeline.HeldOut{Problems: problems[:3], Score: score, Temperature: 1, Samples: 2, Every: 7},
+		Every:   pipeline.Every{Steps: steps, Save: 3, Keep: 2, Rollouts: 1}, Alarms: pipeline.DefaultAlarms(), Config: map[string]any{"steps": steps},
+	}
+}
+
+// sums hashes all that a run leaves, without the clock and TensorBoard's copy (which has the clock).
+func sums(t *testing.T, dir string) map[string]string {
+	all := map[string]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		name, _ := filepath.Rel(dir, path)
+		if d.IsDir() || name == "lock" || strings.HasPrefix(name, "events.") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		if name == "metrics.jsonl" {
+			text = withoutClock(t, string(text))
+		}
+		sum := sha256.Sum256(text)
+		all[name] = hex.EncodeToString(sum[:8])
+		return nil
+	}))
+	return all
+}
+
+func withoutClock(t *testing.T, text string) []byte {
+	var out []byte
+	for line := range strings.Lines(text) {
+		var m map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &m))
+		for _, k := range []string{"seconds", "step_time", "time/rollout", "time/train"} {
+			delete(m, k)
+		}
+		line, err := json.Marshal(m)
+		require.NoError(t, err)
+		out = append(append(out, line...), '\n')
+	}
+	return out
+}
+
+func train(ctx context.Context, t testing.TB, dir string, steps int) (pipeline.Result, error) {
+	r, err := run.Open(dir)
+	require.NoError(t, err)
+	defer r.Close()
+	return stage(t, steps).Run(ctx, r, nil)
+}
+
+const (
+	killedSteps = 30
+	kills       = 20
+)
+
+// TestChild is the process that TestKilled kills; alone it does nothing.
+func TestChild(t *testing.T) {
+	dir := os.Getenv("R1_PIPELINE_CHILD")
+	if dir == "" {
+		t.Skip("run by TestKilled")
+	}
+	_, err := train(context.Background(), t, dir, killedSteps)
+	require.NoError(t, err)
+}
+
+// A run that is killed again and again at any instant ends with the files of one that never was: every byte but the clock's.
+func TestKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills processes")
+	}
+	whole, broken := t.TempDir(), t.TempDir()
+	from := time.Now()
+	_, err := train(context.Background(), t, whole, killedSteps)
+	require.NoError(t, err)
+	took := time.Since(from)
+	r := rand.New(rand.NewPCG(1, 2))
+	killed := 0
+	for killed < kills {
+		child := exec.Command(os.Args[0], "-test.run=^TestChild$")
+		child.Env = append(os.Environ(), "R1_PIPELINE_CHILD="+broken)
+		require.NoError(t, child.Start())
+		done := make(chan error, 1)
+		go func() { done <- child.Wait() }()
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+			if killed < kills { // it ended before we struck: strike a fresh run of the same
+				require.Equal(t, sums(t, whole), sums(t, broken))
+				require.NoError(t, os.RemoveAll(broken))
+			}
+		case <-time.After(time.Duration(r.Float64() * float64(took) / 3)):
+			require.NoError(t, child.Process.Kill())
+			<-done
+			killed++
+		}
+	}
+	_, err = train(context.Background(), t, broken, killedSteps)
+	require.NoError(t, err)
+	require.Equal(t, sums(t, whole), sums(t, broken), "after %d kills", killed)
+}
+
+// Ctrl-C commits the last whole step; the same command goes on from there.
+func TestInterrupted(t *testing.T) {
+	whole, broken := t.TempDir(), t.TempDir()
+	_, err := train(context.Background(), t, whole, 6)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	r, err := run.Open(broken)
+	require.NoError(t, err)
+	_, err = stage(t, 6).Run(ctx, r, func(s pipeline.GRPOStep) {
+		if s.Number == 1 {
+			cancel()
+		}
+	})
+	require.ErrorIs(t, err, pipeline.ErrInterrupted)
+	require.ErrorContains(t, err, "after 2 of 6 steps; saved in")
+	require.NoError(t, r.Close())
+	res, err := train(context.Background(), t, broken, 6)
+	require.NoError(t, err)
+	require.Equal(t, 6, res.Steps)
+	a, b := sums(t, whole), sums(t, broken)
+	for name := range b { // the checkpoint of the interruption took a place among those that stay
+		if strings.HasPrefix(name, "checkpoint-2/") || strings.HasPrefix(name, "checkpoint-3/") {
+			delete(b, name)
+		}
+	}
+	for name := range a {
+		if strings.HasPrefix(name, "checkpoint-3/") {
+			delete(a, name)
+		}
+	}
+	require.Equal(t, a, b)
+}
+
+// A finished run is not run again, and another configuration is refused by name.
+func TestResumeRefused(t *testing.T) {
+	dir := t.TempDir()
+	_, err := train(context.Background(), t, dir, 2)
+	require.NoError(t, err)
+	before := sums(t, dir)
+	_, err = train(context.Background(), t, dir, 2)
+	require.NoError(t, err)
+	require.Equal(t, before, sums(t, dir))
+	_, err = train(context.Background(), t, dir, 3)
+	require.ErrorContains(t, err, "steps was 2 and is now 3")
+}
+
+// Dynamic sampling fills the batch with groups whose rewards differ, as long as it may draw.
+func TestRefill(t *testing.T) {
+	g := stage(t, 1)
+	g.Score = reward.FromText(func(prompt, completion, _ string) float64 { // only "a0" ever teaches
+		if strings.HasPrefix(prompt, "a") {
+			return float64(len(completion))
+		}
+		return 1
+	})
+	for _, c := range []struct{ refill, drawn int }{{0, 4}, {2, 12}} {
+		g.Batch.Refill = c.refill
+		r, err := run.Open(t.TempDir())
+		require.NoError(t, err)
+		var seen pipeline.GRPOStep
+		_, err = g.Run(context.Background(), r, func(s pipeline.GRPOStep) { seen = s })
+		require.NoError(t, err)
+		require.Len(t, seen.Groups, 4)
+		for _, f := range seen.Fields {
+			if f.Name == "groups_drawn" && c.refill == 0 {
+				require.Equal(t, c.drawn, f.Value)
+			} else if f.Name == "groups_drawn" {
+				require.Greater(t, f.Value, 4)
+			}
+		}
+		require.NoError(t, r.Close())
+	}
+}
+
+// Every epoch holds every row once, in an order of its own; a position always gives the same row.
+func TestStream(t *testing.T) {
+	s := pipeline.NewStream([]string{"a", "b", "c", "d", "e", "f", "g"}, 1, true)
+	orders := map[string]bool{}
+	for epoch := range uint64(5) {
+		order, seen := "", map[int]bool{}
+		for i := range uint64(7) {
+			row, n := s.At(epoch*7 + i)
+			order += row
+			seen[n] = true
+		}
+		require.Len(t, seen, 7)
+		orders[order] = true
+	}
+	require.Greater(t, len(orders), 3)
+	a, _ := s.At(3)
+	_, _ = s.At(30)
+	b, _ := s.At(3)
+	require.Equal(t, a, b)
+	plain := pipeline.NewStream([]string{"a", "b"}, 1, false)
+	row, n := plain.At(5)
+	require.Equal(t, "b", row)
+	require.Equal(t, 1, n)
+	require.NotEqual(t, s.Fingerprint(strings.Clone), plain.Fingerprint(strings.Clone))
+}
