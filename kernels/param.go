@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"unsafe"
+
+	"github.com/gor1/gor1/kernels/internal/native"
 )
 
 // Param is a long-lived fp32 tensor that is trained. Its Tensor goes into operations; Backward adds to Grad, element by
@@ -25,7 +27,8 @@ type Param struct {
 	ties    []*Param
 }
 
-// NewParam returns a parameter with the given values, row-major in shape. The caller frees it with [Param.Free].
+// NewParam returns a parameter with the given values, row-major in shape; nil values are undefined until [Param.WriteAt] has
+// written them all. The caller frees it with [Param.Free].
 func (d *Device) NewParam(name string, values []float32, shape ...int) (*Param, error) {
 	t, err := d.newTensor(F32, shape)
 	if err != nil {
@@ -34,6 +37,9 @@ func (d *Device) NewParam(name string, values []float32, shape ...int) (*Param, 
 	t.mem.owned = true
 	p := &Param{Tensor: t, Name: name}
 	t.param, t.grads = p, true
+	if values == nil {
+		return p, nil
+	}
 	if err := p.Write(values); err != nil {
 		return nil, fmt.Errorf("%w (freeing it: %v)", err, p.Free())
 	}
@@ -112,6 +118,14 @@ func (p *Param) Write(values []float32) error {
 	if len(values) != p.Len() {
 		return fmt.Errorf("kernels: parameter %s: %d values for shape %v", p.Name, len(values), p.Shape())
 	}
+	return p.WriteAt(values, 0)
+}
+
+// WriteAt replaces the values from row-major index at on, as when a parameter is read from a file piece by piece.
+func (p *Param) WriteAt(values []float32, at int) error {
+	if at < 0 || at > p.Len() || len(values) > p.Len()-at {
+		return fmt.Errorf("kernels: parameter %s: %d values at %d of shape %v", p.Name, len(values), at, p.Shape())
+	}
 	if p.mem.freed {
 		return fmt.Errorf("kernels: parameter %s: written after Free", p.Name)
 	}
@@ -119,7 +133,9 @@ func (p *Param) Write(values []float32) error {
 	if len(values) == 0 {
 		return nil
 	}
-	if err := p.dev.be.Write(p.n, unsafe.Pointer(&values[0]), int64(len(values))*4); err != nil {
+	n := int64(len(values))
+	part := native.Tensor{P: unsafe.Add(p.n.P, 4*at), N: [4]int64{n, 1, 1, 1}, ND: 1, DType: p.n.DType}
+	if err := p.dev.be.Write(part, unsafe.Pointer(&values[0]), 4*n); err != nil {
 		return fmt.Errorf("kernels: parameter %s: %w", p.Name, err)
 	}
 	return nil

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -107,24 +105,16 @@ type hfConfig struct {
 // foreign are fields that change what a model computes and that this package does not compute, each with the value, if
 // there is one, at which it does nothing. null, false, [] and {} do nothing in all of them.
 var foreign = map[string]string{
-	"quantization_config": "", "attn_logit_softcapping": "", "final_logit_softcapping": "", "query_pre_attn_scalar": "", "partial_rotary_factor": "1",
+	"attn_logit_softcapping": "", "final_logit_softcapping": "", "query_pre_attn_scalar": "", "partial_rotary_factor": "1",
 	"embedding_multiplier": "1", "attention_multiplier": "", "residual_multiplier": "1", "logits_scaling": "1", "no_rope_layers": "", "clip_qkv": "",
 	"num_experts": "0", "num_local_experts": "0", "n_routed_experts": "0", "kv_lora_rank": "0", "q_lora_rank": "0", "attention_chunk_size": "0",
 	"use_qk_norm": "", "rope_local_base_freq": "", "use_bidirectional_attention": "", "rope_interleave": "", "first_k_dense_replace": "0",
 }
 
-// ReadConfig reads config.json of a model folder.
+// ReadConfig reads config.json of a model folder, or makes it from the metadata of a .gguf file.
 func ReadConfig(dir string) (Config, error) {
-	path := filepath.Join(dir, "config.json")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("model: %w", err)
-	}
-	c, err := ParseConfig(text)
-	if err != nil {
-		return Config{}, fmt.Errorf("model: %s: %w", path, err)
-	}
-	return c, nil
+	c, _, err := readConfig(dir)
+	return c, err
 }
 
 // ParseConfig reads the text of a config.json. A model type, or a field that changes the mathematics, that this package
@@ -146,6 +136,9 @@ func ParseConfig(text []byte) (Config, error) {
 		delete(all, name)
 	}
 	if err := refuse(all, foreign); err != nil {
+		return Config{}, err
+	}
+	if _, err := f8Blocks(all["quantization_config"]); err != nil {
 		return Config{}, err
 	}
 	if h.HiddenAct != "silu" && family.act == "" {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,9 +17,11 @@ type Options struct {
 	MaxPositions int // use fewer positions than the config allows, and save as many; 0: all
 }
 
-// Load loads a Hugging Face folder: config.json and safetensors weights, in fp32.
+// Load loads a Hugging Face folder (config.json and safetensors weights) or a .gguf file, in fp32. Quantised weights are
+// expanded: GGUF's as llama.cpp does, DeepSeek's F8 to the values that transformers has in bfloat16. Everything the files say is
+// checked before memory is taken for the weights, and that the device has it.
 func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
-	c, err := ReadConfig(dir)
+	c, block, err := readConfig(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -28,32 +31,52 @@ func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
 	if o.MaxPositions > 0 {
 		c.MaxPositions = o.MaxPositions
 	}
-	if need, have := 4*(c.ParamCount()+2*int64(c.MaxPositions)*int64(c.HeadDim)), dev.Memory(); have > 0 && need > have {
-		return nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d", dir, need, have)
+	if need, have := c.LoadBytes(), dev.Memory(); have > 0 && need > have {
+		return nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d; take a smaller model or Options.MaxPositions below %d", dir, need, have, c.MaxPositions)
 	}
-	file, err := weights.Open(dir)
+	file, err := weights.OpenCheckpoint(dir, block)
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
 	defer file.Close()
-	used := map[string]bool{}
+	if err := c.checkShapes(dir, file); err != nil {
+		return nil, err
+	}
 	m, err := build(dev, c, func(w weight) ([]float32, error) {
-		used[w.name] = true
-		dtype, shape, ok := file.Shape(w.name)
-		if !ok {
-			return nil, fmt.Errorf("model: %s: tensor %s is missing", dir, w.name)
+		if w.fixed {
+			return file.Float32(w.name)
 		}
-		if !slices.Equal(shape, w.shape) {
-			return nil, fmt.Errorf("model: %s: tensor %s is %s%v, config.json wants %v", dir, w.name, dtype, shape, w.shape)
-		}
-		t, err := file.Tensor(w.name)
-		if err != nil {
-			return nil, err
-		}
-		return t.Float32()
+		return nil, nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, p := range m.params {
+		err := file.Each(p.Name, func(at int, values []float32) error { return p.WriteAt(values, at) })
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("model: %w", err), m.Close())
+		}
+	}
+	return m, nil
+}
+
+// LoadBytes is the memory that Load takes: fp32 weights and the rotary table.
+func (c Config) LoadBytes() int64 {
+	return 4 * (c.ParamCount() + 2*int64(c.MaxPositions)*int64(c.HeadDim))
+}
+
+// checkShapes holds a checkpoint's arrays against the config: none missing, none of another shape, none without a place.
+func (c Config) checkShapes(dir string, file *weights.Checkpoint) error {
+	used := map[string]bool{}
+	for _, w := range c.weights() {
+		used[w.name] = true
+		dtype, shape, ok := file.Shape(w.name)
+		if !ok {
+			return fmt.Errorf("model: %s: tensor %s is missing", dir, w.name)
+		}
+		if !slices.Equal(shape, w.shape) {
+			return fmt.Errorf("model: %s: tensor %s is %s%v, config.json wants %v", dir, w.name, dtype, shape, w.shape)
+		}
 	}
 	for _, name := range file.Names() {
 		if c.MLA != nil && c.extraLayer(name) {
@@ -61,10 +84,10 @@ func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
 		}
 		// A tied model's file may hold the head as well; old checkpoints carry rotary frequencies.
 		if !used[name] && name != "lm_head.weight" && filepath.Ext(name) != ".inv_freq" {
-			return nil, fmt.Errorf("model: %s: tensor %s belongs to no layer of a %s (closing: %v)", dir, name, c.ModelType, m.Close())
+			return fmt.Errorf("model: %s: tensor %s belongs to no layer of a %s", dir, name, c.ModelType)
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // Save writes config.json, generation_config.json and model.safetensors (sharded over 5 GB) into dir, which must exist.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -45,43 +46,15 @@ func (t Tensor) Len() int {
 	return n
 }
 
-// Float32 converts the elements; F32, BF16, F16 and F64 can be converted.
+// Float32 converts the elements. Types of floating-point numbers and GGUF's quantised types can be converted; F8 cannot, which
+// means nothing without its scales (see Checkpoint).
 func (t Tensor) Float32() ([]float32, error) {
-	out := make([]float32, t.Len())
-	switch t.DType {
-	case "F32":
-		for i := range out {
-			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
-		}
-	case "BF16":
-		for i := range out {
-			out[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(t.Data[2*i:])) << 16)
-		}
-	case "F16":
-		for i := range out {
-			out[i] = fromF16(binary.LittleEndian.Uint16(t.Data[2*i:]))
-		}
-	case "F64":
-		for i := range out {
-			out[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:])))
-		}
-	default:
+	l, out := layouts[t.DType], make([]float32, t.Len())
+	if l.widen == nil {
 		return nil, fmt.Errorf("weights: %s cannot be converted to float32", t.DType)
 	}
+	l.widen(out, t.Data)
 	return out, nil
-}
-
-// fromF16 widens an IEEE half.
-func fromF16(h uint16) float32 {
-	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10&0x1f), uint32(h&0x3ff)
-	switch exp {
-	case 0:
-		v := float32(frac) * (1.0 / (1 << 24))
-		return math.Float32frombits(math.Float32bits(v) | sign)
-	case 31:
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
 }
 
 // FromFloat32 is an F32 tensor of the given values.
@@ -93,24 +66,25 @@ func FromFloat32(values []float32, shape ...int) Tensor {
 	return Tensor{"F32", shape, data}
 }
 
-// File is an opened model: one safetensors file, or the shards of an index. It keeps the files open and reads tensors when
-// asked, so a tensor costs its own size and no more.
+// File is an opened model: one safetensors file, the shards of an index, or a GGUF file with its parts. It keeps the files open
+// and reads tensors when asked, so a tensor costs its own size and no more.
 type File struct {
 	entries map[string]entry
-	files   []*os.File
+	sources []*source
 	meta    map[string]string
+	gguf    map[string]any
 }
 
 type entry struct {
-	file       *os.File
-	path       string
+	source     *source
 	dtype      string
 	shape      []int
 	start, end int64 // in the file
 }
 
-// Open opens a .safetensors file, a model.safetensors.index.json, or a folder that has one of them under Hugging Face's
-// names. Nothing a file says is believed: its tensors must lie end to end, inside the file and with no byte left over.
+// Open opens a .safetensors file, a model.safetensors.index.json, a folder that has one of them under Hugging Face's names, or a
+// .gguf file (of a split one the first part). Nothing a file says is believed: its tensors must lie end to end, inside the file
+// and with no byte left over.
 func Open(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -125,9 +99,12 @@ func Open(path string) (*File, error) {
 		return nil, fmt.Errorf("weights: %s has neither model.safetensors nor model.safetensors.index.json", path)
 	}
 	f := &File{entries: map[string]entry{}, meta: map[string]string{}}
-	if strings.HasSuffix(path, ".json") {
+	switch filepath.Ext(path) {
+	case ".json":
 		err = f.openIndex(path)
-	} else {
+	case ".gguf":
+		err = f.openGGUF(path)
+	default:
 		err = f.openShard(path)
 	}
 	if err != nil {
@@ -139,24 +116,19 @@ func Open(path string) (*File, error) {
 // Close closes the files.
 func (f *File) Close() error {
 	var errs []error
-	for _, file := range f.files {
-		errs = append(errs, file.Close())
+	for _, s := range f.sources {
+		errs = append(errs, s.close())
 	}
-	f.files = nil
+	f.sources = nil
 	return errors.Join(errs...)
 }
 
 // Names lists the tensors in order.
 func (f *File) Names() []string {
-	names := make([]string, 0, len(f.entries))
-	for n := range f.entries {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
+	return slices.Sorted(maps.Keys(f.entries))
 }
 
-// Metadata is the __metadata__ of the file.
+// Metadata is the __metadata__ of a safetensors file.
 func (f *File) Metadata() map[string]string { return f.meta }
 
 // Shape returns a tensor's type and shape without reading it; ok is false where there is no such tensor.
@@ -172,41 +144,43 @@ func (f *File) Tensor(name string) (Tensor, error) {
 		return Tensor{}, fmt.Errorf("weights: no tensor %q", name)
 	}
 	data := make([]byte, e.end-e.start)
-	if _, err := e.file.ReadAt(data, e.start); err != nil {
-		return Tensor{}, fmt.Errorf("weights: %s: tensor %s: %w", e.path, name, err)
+	if err := e.source.view(e.start, e.end, func(b []byte) { copy(data, b) }); err != nil {
+		return Tensor{}, fmt.Errorf("weights: %s: tensor %s: %w", e.source.path, name, err)
 	}
 	return Tensor{e.dtype, slices.Clone(e.shape), data}, nil
 }
 
 func (f *File) openShard(path string) error {
-	info, err := os.Stat(path) // before opening: to open a pipe is to wait for its writer
+	s, err := f.open(path)
 	if err != nil {
-		return fmt.Errorf("weights: %w", err)
+		return err
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("weights: %s is not a regular file", path)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("weights: %w", err)
-	}
-	f.files = append(f.files, file)
-	if info, err = file.Stat(); err != nil {
-		return fmt.Errorf("weights: %w", err)
-	}
-	entries, meta, err := readHeader(file, info.Size())
+	entries, meta, err := readHeader(s.file, s.size)
 	if err != nil {
 		return fmt.Errorf("weights: %s: %w", path, err)
 	}
+	maps.Copy(f.meta, meta)
+	return f.add(s, entries)
+}
+
+// open opens one of the files and keeps it.
+func (f *File) open(path string) (*source, error) {
+	s, err := openSource(path)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	f.sources = append(f.sources, s)
+	return s, nil
+}
+
+// add takes over the tensors of one of the files.
+func (f *File) add(s *source, entries map[string]entry) error {
 	for name, e := range entries {
 		if old, twice := f.entries[name]; twice {
-			return fmt.Errorf("weights: %s: tensor %s is also in %s", path, name, old.path)
+			return fmt.Errorf("weights: %s: tensor %s is also in %s", s.path, name, old.source.path)
 		}
-		e.file, e.path = file, path
+		e.source = s
 		f.entries[name] = e
-	}
-	for k, v := range meta {
-		f.meta[k] = v
 	}
 	return nil
 }
@@ -449,7 +423,7 @@ func (f *File) openIndex(path string) error {
 		}
 	}
 	for name, shard := range where {
-		if e, ok := f.entries[name]; !ok || filepath.Base(e.path) != shard {
+		if e, ok := f.entries[name]; !ok || filepath.Base(e.source.path) != shard {
 			return fmt.Errorf("weights: %s: tensor %s is not in %s", path, name, shard)
 		}
 	}
