@@ -308,7 +308,20 @@ func TestParams(t *testing.T) {
 	w, err := dev.NewParam("w", []float32{1, 2, 3, 4}, 2, 2)
 	require.NoError(t, err)
 	tied := w.Tied("head")
-	require.ErrorContains(t, tied.Free(), "tied use of w")
+	require.ErrorContains(t, tied.Free(), "is a use of w")
+	frozen := tied.Frozen()
+	require.ErrorContains(t, frozen.Free(), "is a use of w")
+	_, err = frozen.Grad()
+	require.ErrorContains(t, err, "frozen")
+	require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+		x := s.Leaf(s.FromF32([]float32{1, 1}, 1, 2))
+		s.Backward([]*kernels.Tensor{s.Sum(s.Linear(x, frozen.Tensor, nil))}, nil) // gradients pass through, and none is the weight's
+		g := make([]float32, 2)
+		require.NoError(t, s.Read(s.GradOf(x), g))
+		require.Equal(t, []float32{4, 6}, g)
+		return nil
+	}))
+	require.EqualValues(t, 2, dev.Stats().LiveTensors, "values and packed weight, no gradient")
 	apply := func() []float32 {
 		out := make([]float32, 2)
 		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {

@@ -48,10 +48,26 @@ func (d *Device) NewParam(name string, values []float32, shape ...int) (*Param, 
 
 // Tied returns a further use of p under its own name: the same values, its own gradient accumulator. It is freed with p.
 func (p *Param) Tied(name string) *Param {
+	u := p.use(name)
+	if p.grads {
+		p.root().ties = append(p.root().ties, u)
+	}
+	return u
+}
+
+// Frozen returns a use of p that is not trained: the same values and packed copy, no gradient, which operations then do not
+// compute. It is freed with p.
+func (p *Param) Frozen() *Param {
+	u := p.use(p.Name)
+	u.grads = false
+	return u
+}
+
+// use is p's memory under another name.
+func (p *Param) use(name string) *Param {
 	t := *p.Tensor
 	u := &Param{Tensor: &t, Name: name, base: p.root()}
 	t.param = u
-	p.root().ties = append(p.root().ties, u)
 	return u
 }
 
@@ -64,6 +80,9 @@ func (p *Param) root() *Param {
 
 // Grad is the accumulated gradient, zero at first. It lives as long as the parameter.
 func (p *Param) Grad() (*Tensor, error) {
+	if !p.grads {
+		return nil, fmt.Errorf("kernels: gradient of %s: the parameter is frozen", p.Name)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.grad == nil {
@@ -152,7 +171,7 @@ func (p *Param) Changed() {
 // Free frees the values, the gradients and the packed copy.
 func (p *Param) Free() error {
 	if p.base != nil {
-		return fmt.Errorf("kernels: free: parameter %s is a tied use of %s; free that", p.Name, p.base.Name)
+		return fmt.Errorf("kernels: free: parameter %s is a use of %s; free that", p.Name, p.base.Name)
 	}
 	err := p.Tensor.Free()
 	if err != nil {
