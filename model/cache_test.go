@@ -51,7 +51,7 @@ func extend(t testing.TB, m *model.LM, seqs [][]int32, cut func(i, left int) int
 
 // Prefill, chunks of any size and one token at a time fill the cache with the same bits, which are the training forward's.
 func TestCacheEqualsForward(t *testing.T) {
-	for _, name := range families {
+	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
 			dev := openCPU(t)
 			m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
@@ -197,7 +197,7 @@ func TestCacheFull(t *testing.T) {
 
 // The sampler's log-prob and entropy of a token are the trainer's, at any temperature, whatever was decoded beside it.
 func TestSampledLogProbIsTrained(t *testing.T) {
-	for _, name := range families {
+	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
 			dev := openCPU(t)
 			m := loadLM(t, dev, filepath.Join("testdata", "golden", name))

@@ -38,3 +38,29 @@ func Example() {
 	// 6 log-probs, of [1 4 1 5 2 6]
 	// model.embed_tokens.weight [64 32] <nil>
 }
+
+// A low-rank adapter is trained; the model without it is the reference, at no extra memory.
+func ExampleLM_WithLoRA() {
+	dev, err := kernels.Open("cpu")
+	if err != nil {
+		panic(err)
+	}
+	base, err := model.Tiny(dev, 1)
+	if err != nil {
+		panic(err)
+	}
+	defer base.Close()
+	policy, err := base.WithLoRA(model.LoRAConfig{R: 4, Alpha: 8, Targets: []string{"q_proj", "v_proj"}}, 1)
+	if err != nil {
+		panic(err)
+	}
+	defer policy.Close()
+	trained := 0
+	for _, p := range policy.Params() {
+		trained += p.Len()
+	}
+	fmt.Println(trained, "of", base.Config().ParamCount(), "numbers are trained; the reference is", policy.Base() == base)
+	// Then grpo.New(policy, base, grpo.R1Zero()), policy.Save(dir) for peft, and policy.Merged() for one folder.
+	// Output:
+	// 1536 of 26848 numbers are trained; the reference is true
+}

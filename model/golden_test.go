@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +18,9 @@ import (
 )
 
 var families = []string{"qwen2", "qwen3", "llama3", "smollm2", "qwen3_moe", "gemma3", "deepseek_v3", "deepseek_v3_noqlora"}
+
+// variants are the families, and some with an adapter on every linear layer, as [loadLM] understands them.
+var variants = append(slices.Clone(families), "qwen2+lora", "gemma3+lora", "deepseek_v3+lora")
 
 type golden struct {
 	dir    string
@@ -65,6 +70,9 @@ func openCPU(t testing.TB, o ...kernels.Options) *kernels.Device {
 }
 
 func loadLM(t testing.TB, dev *kernels.Device, dir string) *model.LM {
+	if base, ok := strings.CutSuffix(dir, "+lora"); ok {
+		return adapt(t, loadLM(t, dev, base), everywhere())
+	}
 	m, err := model.Load(dev, dir, model.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })

@@ -24,6 +24,7 @@ type LM struct {
 	layers []layer
 	tables []*kernels.Tensor    // rotary cosines and sines [positions, d]; a second one for sliding layers
 	fixed  map[string][]float32 // arrays of the checkpoint that are not trained, by name
+	lora   *adapter             // nil: none; else the weights are another model's, frozen
 }
 
 type layer struct {
@@ -43,13 +44,21 @@ type layer struct {
 // unit is a gated unit: down(act(gate x) * up x).
 type unit struct{ gate, up, down linear }
 
-type linear struct{ w, b *kernels.Param } // b may be nil
+type linear struct {
+	w, b *kernels.Param // b may be nil
+	lora *lora          // nil: none
+}
 
 func (l linear) apply(s *kernels.Scope, x *kernels.Tensor) *kernels.Tensor {
-	if l.b == nil {
-		return s.Linear(x, l.w.Tensor, nil)
+	var bias *kernels.Tensor
+	if l.b != nil {
+		bias = l.b.Tensor
 	}
-	return s.Linear(x, l.w.Tensor, l.b.Tensor)
+	y := s.Linear(x, l.w.Tensor, bias)
+	if l.lora != nil {
+		y = l.lora.add(s, y, x)
+	}
+	return y
 }
 
 // weight is one array of a checkpoint.
@@ -162,7 +171,9 @@ func build(dev *kernels.Device, c Config, values func(w weight) ([]float32, erro
 
 // bind gives the parameters their places in the layers.
 func (m *LM) bind() {
-	lin := func(name string) linear { return linear{m.byName[name+".weight"], m.byName[name+".bias"]} }
+	lin := func(name string) linear {
+		return linear{w: m.byName[name+".weight"], b: m.byName[name+".bias"], lora: m.lora.of(name)}
+	}
 	vec := func(name string) *kernels.Param { return m.byName[name+".weight"] }
 	m.embed, m.norm, m.head = vec("model.embed_tokens"), vec("model.norm"), vec("lm_head")
 	if m.config.TieEmbeddings {
@@ -222,20 +233,23 @@ func (m *LM) Config() Config { return m.config }
 // Device is where the model lies.
 func (m *LM) Device() *kernels.Device { return m.dev }
 
-// Params are the parameters, in the order of the checkpoint; a tied head is a use of the first, not one of them.
+// Params are the parameters that are trained, in the order of the checkpoint; a tied head is a use of the first, not one of
+// them. With an adapter they are the adapter's.
 func (m *LM) Params() []*kernels.Param { return m.params }
 
-// Param returns the parameter with a Hugging Face name, or nil.
+// Param returns the parameter with a Hugging Face name, trained or not, or nil.
 func (m *LM) Param(name string) *kernels.Param { return m.byName[name] }
 
-// Close frees the model.
+// Close frees the model; with an adapter, the adapter only.
 func (m *LM) Close() error {
 	var errs []error
 	for _, p := range m.params {
 		errs = append(errs, p.Free())
 	}
 	for _, t := range m.tables {
-		errs = append(errs, t.Free())
+		if m.lora == nil {
+			errs = append(errs, t.Free())
+		}
 	}
 	m.params, m.tables = nil, nil
 	return errors.Join(errs...)
@@ -338,6 +352,10 @@ func (m *LM) Forward(s *kernels.Scope, ids []int32, segs kernels.Segs) *kernels.
 	}
 	if len(ids) != segs.Rows() {
 		s.Fail(fmt.Errorf("model: %d ids for segs of %d rows", len(ids), segs.Rows()))
+		return s.Zeros(0, m.config.HiddenSize)
+	}
+	if m.lora.drops() {
+		m = m.dropping(ids, segs)
 	}
 	return m.run(s, ids, segs.Positions(), func(s *kernels.Scope, i int, q, k, v *kernels.Tensor) *kernels.Tensor {
 		return s.Attention(q, k, v, segs, m.layers[i].attn)

@@ -91,8 +91,12 @@ func (c Config) checkShapes(dir string, file *weights.Checkpoint) error {
 }
 
 // Save writes config.json, generation_config.json and model.safetensors (sharded over 5 GB) into dir, which must exist.
-// transformers and vLLM load the folder as it is.
+// transformers and vLLM load the folder as it is. A model with an adapter writes the adapter's two files instead, which peft
+// loads; [LM.Merged] has the whole.
 func (m *LM) Save(dir string) error {
+	if m.lora != nil {
+		return m.saveAdapter(dir)
+	}
 	text, err := m.config.JSON()
 	if err != nil {
 		return fmt.Errorf("model: save: %w", err)
@@ -125,8 +129,11 @@ func (m *LM) Save(dir string) error {
 	return nil
 }
 
-// Clone copies the model, as for a frozen reference.
+// Clone copies the model, as for a frozen reference. Of a model with an adapter it copies the adapter and shares the base.
 func (m *LM) Clone() (*LM, error) {
+	if m.lora != nil {
+		return m.cloneAdapter()
+	}
 	return build(m.dev, m.config, func(w weight) ([]float32, error) {
 		if w.fixed {
 			return slices.Clone(m.fixed[w.name]), nil
