@@ -46,6 +46,9 @@ type Config struct {
 	Schedule     optim.Schedule // factor of it at each step; nil: constant
 	Optim        optim.Config
 	MicroTokens  int // rows of one forward pass; memory grows with it, results do not change. Longer sequences go alone
+	// Pass gives the policy as a step (from 0) trains it, for dropout: the parameters of New's policy, seen through
+	// model.LM.Dropout. nil: the policy itself.
+	Pass func(step int) (Policy, error)
 }
 
 // Default is a constant learning rate of 2e-5 with [optim.Default], 2,048 rows a pass.
@@ -105,9 +108,16 @@ func (t *Trainer) Step(ctx context.Context, batch []Sequence) (Stats, error) {
 	if !(total > 0) {
 		return st, errors.New("sft: the batch has nothing to learn: every weight is 0")
 	}
+	policy := t.policy
+	if t.config.Pass != nil {
+		var err error
+		if policy, err = t.config.Pass(t.opt.Steps()); err != nil {
+			return st, fmt.Errorf("sft: %w", err)
+		}
+	}
 	for len(batch) > 0 {
 		n := take(batch, t.config.MicroTokens)
-		if err := t.micro(ctx, batch[:n], total, &st); err != nil {
+		if err := t.micro(ctx, policy, batch[:n], total, &st); err != nil {
 			return st, errors.Join(err, t.zeroGrads())
 		}
 		batch = batch[n:]
@@ -139,7 +149,7 @@ func take(batch []Sequence, rows int) int {
 	return len(batch)
 }
 
-func (t *Trainer) micro(ctx context.Context, batch []Sequence, total float64, st *Stats) error {
+func (t *Trainer) micro(ctx context.Context, policy Policy, batch []Sequence, total float64, st *Stats) error {
 	var ids, rows, targets []int32
 	var weights []float32
 	var lengths []int
@@ -160,8 +170,8 @@ func (t *Trainer) micro(ctx context.Context, batch []Sequence, total float64, st
 	}
 	st.Tokens += len(ids)
 	st.Targets += len(targets)
-	return t.policy.Device().Do(ctx, func(s *kernels.Scope) error {
-		logp, _ := t.policy.LogProbs(s, ids, kernels.PackedSegs(lengths...), rows, targets, 1)
+	return policy.Device().Do(ctx, func(s *kernels.Scope) error {
+		logp, _ := policy.LogProbs(s, ids, kernels.PackedSegs(lengths...), rows, targets, 1)
 		loss := Loss(s, logp, s.FromF32(weights), total)
 		s.Backward([]*kernels.Tensor{loss}, nil)
 		var v [1]float32
