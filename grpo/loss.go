@@ -14,6 +14,14 @@ type Totals struct {
 	Sequences int // completions that count
 	Tokens    int // their tokens
 	MaxTokens int // the length limit of a completion; used by Constant
+	Active    int // tokens the entropy bonus is a mean over: those a Selector leaves; 0: Tokens
+}
+
+func (t Totals) active() int {
+	if t.Active > 0 {
+		return t.Active
+	}
+	return max(t.Tokens, 1)
 }
 
 // Normalizer gives each token's weight in the loss, from a mask of 0 and 1, the completions' extents and the totals.
@@ -44,26 +52,34 @@ func PerCompletion(s *kernels.Scope, maskT *kernels.Tensor, segs kernels.Segs, t
 	return s.Affine(maskT, float32(1/float64(totals.Sequences)), 0)
 }
 
-// LossConfig is the objective's constants.
+// LossConfig is the objective's constants and parts.
 type LossConfig struct {
 	EpsilonLow  float32    // the ratio is clipped below at 1 - EpsilonLow; GRPO's epsilon
 	EpsilonHigh float32    // and above at 1 + EpsilonHigh; DAPO's clip-higher sets it larger
-	Beta        float32    // weight of the KL term; 0 leaves it, and the reference, out
-	Normalize   Normalizer // PerSequence, PerToken, Constant, PerCompletion or the program's own
 	Delta       float32    // bounds the ratio where A < 0: two-sided clipping; 0: no bound
-	Ratio       Ratio      // TokenRatio (nil) or SequenceRatio
-	Surrogate   Surrogate  // Clipped (nil), CISPO, SAPO or the program's own
-	UnbiasedKL  bool       // weigh k3 by the ratio, so that its gradient is the KL's under the sampling policy too
+	Beta        float32    // weight of the KL term; 0 leaves it, and the reference, out
+	Entropy     float32    // weight of the entropy bonus, a mean over tokens; 0 leaves it out
+	Normalize   Normalizer // PerSequence, PerToken, Constant, PerCompletion or the program's own
+	Ratio       Ratio      // TokenRatio (nil), SequenceRatio, WholeRatio, GeometricRatio
+	Surrogate   Surrogate  // Clipped (nil), Unclipped, PolicyGradient, CISPO, SAPO, VESPO or the program's own
+	Mask        Mask       // OffPolicy, DPPO's or the program's own; nil: every token keeps its gradient
+	KL          Estimator  // K3 (nil), K1, K2, Unbiased or Whole of one; not asked where KLT is given
 }
 
-// LossInput is packed over the T tokens of the completions at hand. All tensors are fp32 [T].
+// LossInput is packed over the T tokens of the completions at hand. All tensors are fp32 [T]; nil is "not there".
 type LossInput struct {
-	NewT  *kernels.Tensor // log-probs under the policy being trained; the gradient flows here
-	OldT  *kernels.Tensor // under the policy that sampled; nil: the policy itself, ratio 1
-	RefT  *kernels.Tensor // under the reference; needed only with Beta > 0
-	AdvT  *kernels.Tensor // the completion's advantage, at each of its tokens
-	MaskT *kernels.Tensor // 1 where a token counts, 0 where not
-	Segs  kernels.Segs    // the completions, without parents
+	NewT     *kernels.Tensor // log-probs under the policy being trained; the gradient flows here
+	OldT     *kernels.Tensor // under the policy that sampled; nil: the policy itself, ratio 1
+	SampledT *kernels.Tensor // as the engine that sampled reported them, NaN where it did not; nil: OldT. Read by OffPolicy
+	RefT     *kernels.Tensor // under the reference; needed with Beta > 0 and no KLT
+	KLT      *kernels.Tensor // exact KL to the reference, from kernels.Scope.HeadKL, with its gradient: takes the estimator's place
+	EntropyT *kernels.Tensor // entropies of the policy, with their gradient; needed with Entropy != 0
+	AdvT     *kernels.Tensor // the completion's advantage, at each of its tokens, or each token's own
+	MaskT    *kernels.Tensor // 1 where a token counts, 0 where not
+	WeightT  *kernels.Tensor // factor of each token's policy term and entropy, from a [Selector]; nil: 1
+	CorrectT *kernels.Tensor // importance weights against the engine that sampled, from a [Correction]; nil: 1
+	PenaltyT *kernels.Tensor // weight of |new - old| for each token, from [KLCov]; nil: 0
+	Segs     kernels.Segs    // the completions, without parents
 	Totals
 }
 
@@ -73,38 +89,60 @@ type LossInput struct {
 //	L = -sum_t w_t ( min(r_t A_t, clip(r_t, 1-EpsilonLow, 1+EpsilonHigh) A_t) - Beta k3_t )
 //	k3_t = exp(ref_t - new_t) - (ref_t - new_t) - 1
 //
-// with w_t from cfg.Normalize, and r_t and the min in its other published forms from cfg.Ratio and cfg.Surrogate. It returns the loss [1]; its gradient with respect to new_t at ratio 1 is
+// with w_t from cfg.Normalize, and r_t, the min and k3 in their other published forms from cfg.Ratio, cfg.Surrogate and cfg.KL;
+// docs/rl-losses.md lists which parts make which paper. It returns the loss [1]; its gradient with respect to new_t at ratio 1 is
 // -w_t (A_t + Beta (exp(ref_t - new_t) - 1)), their eq. 21. Summed over micro-batches of one batch (Totals the whole
 // batch's) it is the batch's loss.
 func Loss(s *kernels.Scope, cfg LossConfig, in LossInput) (*kernels.Tensor, Stats) {
-	oldT := in.OldT
-	if oldT == nil {
-		oldT = s.Detach(in.NewT)
+	onPolicy := in.OldT == nil
+	if onPolicy {
+		in.OldT = s.Detach(in.NewT)
 	}
-	ratio, surrogate := cfg.Ratio, cfg.Surrogate
+	ratio, surrogate, estimate := cfg.Ratio, cfg.Surrogate, cfg.KL
 	if ratio == nil {
 		ratio = TokenRatio
 	}
 	if surrogate == nil {
 		surrogate = Clipped
 	}
-	ratioT := ratio(s, s.Minus(in.NewT, oldT), in)
+	if estimate == nil {
+		estimate = K3
+	}
+	diffT := s.Minus(in.NewT, in.OldT)
+	ratioT := ratio(s, diffT, in)
 	lossT := s.Neg(surrogate(s, cfg, ratioT, in))
+	if cfg.Mask != nil {
+		lossT = s.Mul(lossT, s.Detach(cfg.Mask(s, s.Detach(diffT), in)))
+	}
+	if in.WeightT != nil {
+		lossT = s.Mul(lossT, in.WeightT)
+	}
+	if in.PenaltyT != nil {
+		lossT = s.Add(lossT, s.Mul(s.Abs(diffT), in.PenaltyT))
+	}
+	var klT *kernels.Tensor
 	if cfg.Beta > 0 {
-		klT := k3(s, in.NewT, in.RefT)
-		if cfg.UnbiasedKL {
-			klT = s.Mul(klT, ratioT)
+		if klT = in.KLT; klT == nil {
+			klT = estimate(s, ratioT, in)
 		}
 		lossT = s.Add(lossT, s.Affine(klT, cfg.Beta, 0))
 	}
 	loss := s.Sum(s.Mul(lossT, cfg.Normalize(s, in.MaskT, in.Segs, in.Totals)))
-	return loss, lossStats(s, cfg, in, loss)
+	if cfg.Entropy != 0 {
+		loss = s.Minus(loss, s.Affine(s.Sum(s.Mul(in.EntropyT, in.activeT(s))), cfg.Entropy/float32(in.active()), 0))
+	}
+	if onPolicy {
+		in.OldT = nil
+	}
+	return loss, lossStats(s, cfg, in, loss, klT)
 }
 
-// k3 is the estimator exp(d) - d - 1, d = ref - new, of KL(policy || reference): unbiased, never negative (eq. 4).
-func k3(s *kernels.Scope, newT, refT *kernels.Tensor) *kernels.Tensor {
-	dT := s.Minus(refT, newT)
-	return s.Affine(s.Minus(s.Exp(dT), dT), 1, -1)
+// activeT is 1 for the tokens that the policy term keeps.
+func (in LossInput) activeT(s *kernels.Scope) *kernels.Tensor {
+	if in.WeightT == nil {
+		return in.MaskT
+	}
+	return s.Mul(in.MaskT, in.WeightT)
 }
 
 // Stats are sums over the tokens of a loss; a batch's are its micro-batches' added up with Add, and the means are methods.
@@ -113,7 +151,7 @@ type Stats struct {
 	Tokens   float64 // tokens that count
 	ClipLow  float64 // tokens where the clip took the gradient away below (A < 0)
 	ClipHigh float64 // and above (A > 0)
-	KL       float64 // sum of k3; 0 without a reference
+	KL       float64 // sum of the KL term's estimates; 0 without one
 	MaxDrift float64 // largest |new - old|: in the first epoch of exact sampling it is 0
 }
 
@@ -125,7 +163,7 @@ func (a Stats) Add(b Stats) Stats {
 	}
 }
 
-func lossStats(s *kernels.Scope, cfg LossConfig, in LossInput, loss *kernels.Tensor) Stats {
+func lossStats(s *kernels.Scope, cfg LossConfig, in LossInput, loss, klT *kernels.Tensor) Stats {
 	n := in.NewT.Len()
 	host := func(t *kernels.Tensor) []float32 {
 		v := make([]float32, n)
@@ -157,10 +195,9 @@ func lossStats(s *kernels.Scope, cfg LossConfig, in LossInput, loss *kernels.Ten
 			st.ClipHigh++
 		}
 	}
-	if cfg.Beta > 0 {
-		for t, ref := range host(in.RefT) {
-			d := float64(ref) - float64(newT[t])
-			st.KL += float64(maskT[t]) * (math.Expm1(d) - d)
+	if klT != nil {
+		for t, kl := range host(klT) {
+			st.KL += float64(maskT[t]) * float64(kl)
 		}
 	}
 	return st
