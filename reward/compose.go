@@ -15,11 +15,21 @@ type recorder struct {
 
 type recorderKey struct{}
 
-func record(ctx context.Context, p Part) {
+func (r *recorder) add(ps ...Part) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.parts = append(r.parts, ps...)
+}
+
+func (r *recorder) copy() []Part {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Part(nil), r.parts...)
+}
+
+func record(ctx context.Context, ps ...Part) {
 	if r, ok := ctx.Value(recorderKey{}).(*recorder); ok {
-		r.mu.Lock()
-		r.parts = append(r.parts, p)
-		r.mu.Unlock()
+		r.add(ps...)
 	}
 }
 
@@ -27,13 +37,17 @@ func record(ctx context.Context, p Part) {
 func Named(name string, f Func) Func {
 	return func(ctx context.Context, s Sample) (Score, error) {
 		score, err := safely(ctx, f, s)
-		p := Part{Name: name, Score: score}
-		if err != nil {
-			p.Err = err.Error()
-		}
-		record(ctx, p)
+		record(ctx, part(name, score, err))
 		return score, err
 	}
+}
+
+func part(name string, score Score, err error) Part {
+	p := Part{Name: name, Score: score, cause: err}
+	if err != nil {
+		p.Err = err.Error()
+	}
+	return p
 }
 
 // Weight multiplies f's score by w; not scored stays not scored.
@@ -41,10 +55,19 @@ func Weight(w float64, f Func) Func {
 	return func(ctx context.Context, s Sample) (Score, error) {
 		score, err := safely(ctx, f, s)
 		if v, ok := score.Value(); ok {
-			return Scored(float64(w * v)), err
+			return finite(float64(w*v), err)
 		}
 		return score, err
 	}
+}
+
+// finite is the score v, or none and an error that says so where sums and weights left the numbers.
+func finite(v float64, err error) (Score, error) {
+	score := Scored(v)
+	if _, ok := score.Value(); !ok {
+		return score, errors.Join(err, fmt.Errorf("reward: the score is %g: weights or parts are too large", v))
+	}
+	return score, err
 }
 
 // Sum adds up the scores of fs. A part that is not scored counts as nothing; the sum is not scored only if no part is. The
@@ -63,7 +86,7 @@ func Sum(fs ...Func) Func {
 		if !any {
 			return Score{}, errors.Join(errs...)
 		}
-		return Scored(total), errors.Join(errs...)
+		return finite(total, errors.Join(errs...))
 	}
 }
 
@@ -121,34 +144,6 @@ func Evaluate(ctx context.Context, f Func, s Sample) Result {
 	case <-ctx.Done():
 		out.Err = ctx.Err()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out.Parts = append([]Part(nil), r.parts...)
+	out.Parts = r.copy()
 	return out
-}
-
-// Counts tells how the samples of a batch fared.
-type Counts struct {
-	Scored   int // got a number
-	Unscored int // did not, for any reason
-	Panicked int // of those, because the function panicked
-	TimedOut int // because the context ended
-	Failed   int // because it returned an error
-}
-
-// Add counts one result.
-func (c *Counts) Add(r Result) {
-	if _, ok := r.Score.Value(); ok {
-		c.Scored++
-		return
-	}
-	c.Unscored++
-	switch {
-	case errors.Is(r.Err, ErrPanic):
-		c.Panicked++
-	case errors.Is(r.Err, context.Canceled), errors.Is(r.Err, context.DeadlineExceeded):
-		c.TimedOut++
-	case r.Err != nil:
-		c.Failed++
-	}
 }

@@ -53,4 +53,6 @@ type Part struct {
 	Name  string
 	Score Score
 	Err   string // why it was not scored, where an error said so
+
+	cause error // of Err, for [Tally]
 }

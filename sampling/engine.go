@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -62,6 +63,7 @@ type Request struct {
 	Samples  int              // of each problem
 	First    uint32           // number of the first sample: with Samples 1 it draws that one again, alone
 	Score    reward.Func      // judges each completion as it ends; nil: none
+	Compare  reward.GroupFunc // judges each group once all its completions have their Score, and adds to it (reward.Plus); nil: none
 	Progress func(done, total int)
 }
 
@@ -76,16 +78,22 @@ func Rollout(ctx context.Context, e *Engine, req Request) ([]Group, error) {
 	}
 	judges, ctx := errgroup.WithContext(ctx)
 	seats := make(chan struct{}, e.options.Workers)
+	left := map[*Group]*atomic.Int64{}
+	for i := range groups {
+		left[&groups[i]] = new(atomic.Int64)
+		left[&groups[i]].Store(int64(req.Samples))
+	}
 	err = e.decode(ctx, req, groups, func(g *Group, i int) {
-		if req.Score == nil {
+		if req.Score == nil && req.Compare == nil {
 			return
 		}
 		judges.Go(func() error {
 			seats <- struct{}{} // wait here, not in the decoding loop
 			defer func() { <-seats }()
-			s := &g.Samples[i]
-			r := reward.Evaluate(ctx, req.Score, e.sampleOf(g, s))
-			s.Score, s.Parts = r.Score, r.Parts
+			e.judge(ctx, req, g, &g.Samples[i])
+			if left[g].Add(-1) == 0 {
+				e.compare(ctx, req, g)
+			}
 			return nil
 		})
 	})
@@ -93,6 +101,31 @@ func Rollout(ctx context.Context, e *Engine, req Request) ([]Group, error) {
 		return nil, fmt.Errorf("sampling: %w", err)
 	}
 	return groups, nil
+}
+
+// judge gives one completion its score.
+func (e *Engine) judge(ctx context.Context, req Request, g *Group, s *Sample) {
+	if req.Score == nil {
+		return
+	}
+	r := reward.Evaluate(ctx, req.Score, e.sampleOf(g, s))
+	s.Score, s.Parts = r.Score, r.Parts
+}
+
+// compare adds to a complete group's scores what its samples get beside one another.
+func (e *Engine) compare(ctx context.Context, req Request, g *Group) {
+	if req.Compare == nil {
+		return
+	}
+	group := make([]reward.Sample, len(g.Samples))
+	for i := range group {
+		group[i] = e.sampleOf(g, &g.Samples[i])
+	}
+	for i, r := range reward.EvaluateGroup(ctx, req.Compare, group) {
+		s := &g.Samples[i]
+		s.Score, _ = reward.Plus(s.Score, r.Score) // a sum out of range is not scored
+		s.Parts = append(s.Parts, r.Parts...)
+	}
 }
 
 // sampleOf is what a reward sees of a sample.

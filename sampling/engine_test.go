@@ -232,3 +232,64 @@ func ExampleRollout() {
 	fmt.Println(len(groups), len(groups[0].Samples), err)
 	// Output: 1 4 <nil>
 }
+
+// Group rewards see the whole group, once, and add to what each sample has; one that breaks takes nothing away.
+func TestCompare(t *testing.T) {
+	m := tiny(t)
+	shortest := reward.NamedGroup("shortest", func(_ context.Context, group []reward.Sample) ([]reward.Score, error) {
+		if len(group) != 4 {
+			return nil, fmt.Errorf("%d samples", len(group))
+		}
+		least := len(group[0].Tokens)
+		for _, s := range group {
+			least = min(least, len(s.Tokens))
+		}
+		scores := make([]reward.Score, len(group))
+		for i, s := range group {
+			if len(s.Tokens) == least {
+				scores[i] = reward.Scored(100)
+			}
+		}
+		return scores, nil
+	})
+	one := reward.Named("one", reward.FromText(func(_, _, _ string) float64 { return 1 }))
+	req := sampling.Request{Problems: problems(5), Samples: 4, Score: one, Compare: shortest}
+	o := sampling.Options{Temperature: 1, Seed: 3, EOS: []int32{1, 2, 3, 4, 5, 6, 7, 8}}
+	for _, g := range roll(t, m, o, req) {
+		least := len(g.Samples[0].Tokens)
+		for _, s := range g.Samples {
+			least = min(least, len(s.Tokens))
+		}
+		for _, s := range g.Samples {
+			v, ok := s.Score.Value()
+			require.True(t, ok)
+			if want := 1.0; len(s.Tokens) == least {
+				require.Equal(t, want+100, v)
+			} else {
+				require.Equal(t, want, v)
+			}
+			require.Len(t, s.Parts, 2)
+			require.Equal(t, "shortest", s.Parts[1].Name)
+		}
+	}
+	req.Compare = reward.NamedGroup("broken", func(context.Context, []reward.Sample) ([]reward.Score, error) { panic("x") })
+	tally := reward.Tally{}
+	for _, g := range roll(t, m, o, req) {
+		for _, s := range g.Samples {
+			v, _ := s.Score.Value()
+			require.Equal(t, 1.0, v)
+			tally.Add(s.Parts)
+		}
+	}
+	require.Equal(t, reward.Tally{"one": {Scored: 20}, "broken": {Unscored: 20, Panicked: 20}}, tally)
+	req.Score, req.Compare = nil, shortest
+	scored := 0
+	for _, g := range roll(t, m, o, req) {
+		for _, s := range g.Samples {
+			if _, ok := s.Score.Value(); ok {
+				scored++
+			}
+		}
+	}
+	require.GreaterOrEqual(t, scored, 5)
+}
