@@ -21,7 +21,8 @@ type GRPO struct {
 	Ref      grpo.Policy // of the KL term; nil where Train.Loss.Beta is 0
 	Train    grpo.Config
 	Sample   sampling.Options
-	Score    reward.Func
+	Score    reward.Func      // judges each completion
+	Compare  reward.GroupFunc // judges a group's completions against each other, and adds; nil: none
 	Problems *Stream[reward.Problem]
 	Batch    Batch
 	HeldOut  HeldOut
@@ -106,7 +107,7 @@ func (g GRPO) Run(ctx context.Context, dir *run.Run, watch func(GRPOStep)) (res 
 
 func (g GRPO) check() error {
 	switch {
-	case g.Policy == nil || g.Score == nil || g.Problems == nil:
+	case g.Policy == nil || g.Score == nil && g.Compare == nil || g.Problems == nil:
 		return errors.New("pipeline: GRPO needs a policy, a reward and problems")
 	case g.Problems.Len() == 0:
 		return errors.New("pipeline: there are no problems to train on")
@@ -214,7 +215,7 @@ func (s *grpoStage) draw(ctx context.Context, n int) (groups []sampling.Group, d
 			rows[i] = uint32(cursor) // of the endless stream: no two groups of a run share their draws
 			cursor++
 		}
-		fresh, err := sampling.Rollout(ctx, engine, sampling.Request{Step: uint32(n), Problems: problems, Rows: rows, Samples: s.Batch.Samples, Score: s.Score})
+		fresh, err := sampling.Rollout(ctx, engine, sampling.Request{Step: uint32(n), Problems: problems, Rows: rows, Samples: s.Batch.Samples, Score: s.Score, Compare: s.Compare})
 		if err != nil {
 			return nil, 0, 0, err
 		}

@@ -36,6 +36,7 @@ var rooms = map[string][]string{
 	"eval":             {"kernels", "model", "sampling", "reward"},
 	"serve":            {"kernels", "model", "sampling"},
 	"pipeline":         {"kernels", "model", "model/weights", "sampling", "reward", "data", "optim", "sft", "grpo", "distill", "eval", "run"},
+	"pipeline/recipe":  {"*"},
 	"reward/code":      {"reward", "reward/code/sandbox"},
 	"internal/toy":     {"kernels", "model", "optim", "reward", "sampling", "sft"},
 	"internal/toy/lab": {"internal/progress", "internal/toy", "grpo", "kernels", "model", "reward", "run", "sampling"},

@@ -1,0 +1,194 @@
+package recipe
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gor1/gor1/grpo"
+)
+
+// GRPO is the recipe of reinforcement learning, with TRL's names and defaults.
+type GRPO struct {
+	Machine
+	Model
+	Output
+	Optimizer
+	Adapter
+	Problems
+	Rewards
+	Sampling
+	Objective
+}
+
+// Adapter is LoRA.
+type Adapter struct {
+	Use     bool     `key:"use_peft" help:"train a LoRA adapter instead of all weights"`
+	Rank    int      `key:"lora_r" help:"rank"`
+	Alpha   float64  `key:"lora_alpha" help:"scale: the adapter counts alpha/r"`
+	Dropout float64  `key:"lora_dropout" help:"must be 0 but in SFT: the sampler would not be the policy"`
+	Targets []string `key:"lora_target_modules" help:"modules that get an adapter; absent: all linear ones"`
+	RSLoRA  bool     `key:"use_rslora" help:"scale by alpha over the root of r"`
+}
+
+// Problems are what is trained on and measured with.
+type Problems struct {
+	Dataset      string  `key:"dataset_name" help:"a file (jsonl, json, csv, parquet), a folder or a hub id"`
+	Config       string  `key:"dataset_config" help:"configuration of a hub data set"`
+	TrainSplit   string  `key:"dataset_train_split" help:"split to train on"`
+	TestSplit    string  `key:"dataset_test_split" help:"split to measure on, where it is there"`
+	EvalDataset  string  `key:"eval_dataset_name" help:"another data set to measure on"`
+	EvalRows     int     `key:"eval_rows" help:"rows of it that are measured, the first ones; 0: all"`
+	EvalSamples  int     `key:"eval_samples" help:"completions of each, drawn at eval_temperature"`
+	EvalTemp     float64 `key:"eval_temperature" help:"0: the likeliest token"`
+	PromptColumn string  `key:"dataset_prompt_column" help:"the question: text, or messages"`
+	AnswerColumn string  `key:"dataset_answer_column" help:"the reference answer; absent: answer, solution or target"`
+	System       string  `key:"system_prompt" help:"a system message before every question"`
+	Template     string  `key:"prompt_template" help:"chat: the model's own; r1zero: the paper's, for base models; none: the text as it is; absent: chat where the model has one, else r1zero"`
+	Shuffle      bool    `key:"shuffle_dataset" help:"a new order every epoch; false: as in the file"`
+	MaxPrompt    int     `key:"max_prompt_length" help:"longer prompts are left out, and counted; 0: no limit"`
+	Epochs       float64 `key:"num_train_epochs" help:"passes over the data where max_steps is not given"`
+	MaxSteps     int     `key:"max_steps" help:"optimiser steps; -1: as num_train_epochs says"`
+}
+
+// Sampling is how completions are drawn.
+type Sampling struct {
+	Samples     int      `key:"num_generations" help:"completions of each prompt: G"`
+	MaxTokens   int      `key:"max_completion_length" help:"tokens of a completion"`
+	Temperature float64  `key:"temperature" help:"of the draws; the policy that is trained is the one at this temperature"`
+	TopP        float64  `key:"top_p" help:"draw from the likeliest tokens with this share of probability; the truncated policy is trained"`
+	TopK        int      `key:"top_k" help:"draw from so many tokens; 0: all"`
+	MinP        *float64 `key:"min_p" help:"draw from tokens with this share of the likeliest one's probability"`
+	Refill      int      `key:"dynamic_sampling" help:"further batches drawn to replace groups that teach nothing (DAPO); 0: they stay"`
+	Overlong    bool     `key:"mask_truncated_completions" help:"do not train on completions that the limit cut"`
+}
+
+// Objective is the loss and the batch.
+type Objective struct {
+	Preset        string   `key:"preset" help:"r1zero, r1, dapo or dr_grpo: the paper's values for what is not given; absent: TRL's"`
+	Loss          string   `key:"loss_type" help:"grpo, dapo, bnpo, dr_grpo, cispo, sapo, luspo or vespo"`
+	Level         string   `key:"importance_sampling_level" help:"token, or sequence (GSPO)"`
+	ScaleRewards  string   `key:"scale_rewards" help:"group, batch or none"`
+	Beta          float64  `key:"beta" help:"weight of the KL term; 0: no reference"`
+	KL            string   `key:"kl_estimator" help:"k3, or exact: over the whole vocabulary"`
+	Unbiased      bool     `key:"use_bias_correction_kl" help:"weigh k3 by the importance ratio"`
+	Epsilon       float64  `key:"epsilon" help:"the ratio is clipped below at 1 - epsilon"`
+	EpsilonHigh   *float64 `key:"epsilon_high" help:"and above at 1 + epsilon_high; absent: epsilon"`
+	Delta         *float64 `key:"delta" help:"bounds the ratio where the advantage is negative"`
+	SapoPos       float64  `key:"sapo_temperature_pos" help:"of SAPO's gate"`
+	SapoNeg       float64  `key:"sapo_temperature_neg" help:"of SAPO's gate"`
+	VespoKPos     float64  `key:"vespo_k_pos" help:"of VESPO"`
+	VespoLPos     float64  `key:"vespo_lambda_pos" help:"of VESPO"`
+	VespoKNeg     float64  `key:"vespo_k_neg" help:"of VESPO"`
+	VespoLNeg     float64  `key:"vespo_lambda_neg" help:"of VESPO"`
+	EntropyCoef   float64  `key:"entropy_coef" help:"weight of an entropy bonus"`
+	TopEntropy    float64  `key:"top_entropy_quantile" help:"train on this share of the tokens with the highest entropy"`
+	SyncRef       bool     `key:"sync_ref_model" help:"renew the reference while training"`
+	SyncSteps     int      `key:"ref_model_sync_steps" help:"every so many steps (R1: 400)"`
+	SyncAlpha     float64  `key:"ref_model_mixup_alpha" help:"share of the policy in the renewed reference; 1: the policy itself"`
+	Iterations    int      `key:"num_iterations" help:"passes over each batch"`
+	DeviceBatch   int      `key:"per_device_train_batch_size" help:"completions; times gradient_accumulation_steps: those of an optimiser step"`
+	Accumulate    int      `key:"gradient_accumulation_steps" help:"see per_device_train_batch_size"`
+	PerGeneration *int     `key:"steps_per_generation" help:"batches of per_device_train_batch_size drawn at once; absent: gradient_accumulation_steps"`
+	Generation    *int     `key:"generation_batch_size" help:"completions drawn at once; instead of steps_per_generation"`
+	MicroTokens   int      `key:"micro_tokens" help:"rows of one pass; memory, not results; 0: 2048" run:"-"`
+	SharePrompt   bool     `key:"share_prompt" help:"run a group's prompt once for all its completions in training"`
+	Preflight     int      `key:"preflight" help:"prompts sampled before step 0 to see whether anything can be learnt; 0: none" run:"-"`
+	Print         *int     `key:"num_completions_to_print" help:"completions shown now and then" run:"-"`
+	LogRollouts   bool     `key:"log_completions" help:"write every step's completions to rollouts/" run:"-"`
+	ReportTo      string   `key:"report_to" help:"TensorBoard events are always written" run:"-"`
+}
+
+// NewGRPO is the recipe with every value at its default.
+func NewGRPO() *GRPO {
+	three := 3
+	return &GRPO{
+		Machine: Machine{Device: "cpu"}, Model: Model{Revision: "main"}, Output: defaultOutput(), Optimizer: defaultOptimizer(1e-6),
+		Adapter:  Adapter{Rank: 16, Alpha: 32},
+		Problems: Problems{TrainSplit: "train", TestSplit: "test", PromptColumn: "prompt", EvalSamples: 1, Shuffle: true, Epochs: 3, MaxSteps: -1},
+		Rewards:  defaultRewards(),
+		Sampling: Sampling{Samples: 8, MaxTokens: 512, Temperature: 1, TopP: 1},
+		Objective: Objective{
+			Loss: "dapo", Level: "token", ScaleRewards: "group", KL: "k3", Unbiased: true, Epsilon: 0.2, SapoPos: 1, SapoNeg: 1.05, VespoKPos: 2, VespoLPos: 3, VespoKNeg: 3, VespoLNeg: 2,
+			TopEntropy: 1, SyncSteps: 512, SyncAlpha: 0.6, Iterations: 1, DeviceBatch: 8, Accumulate: 1, Preflight: 64, Print: &three, LogRollouts: true, ReportTo: "tensorboard",
+		},
+	}
+}
+
+// batch is what TRL's four batch sizes say: completions of one optimiser step, and of one rollout.
+func (o Objective) batch(samples int) (prompts, miniBatches int, err error) {
+	step := o.DeviceBatch * o.Accumulate
+	drawn := step
+	switch {
+	case o.PerGeneration != nil && o.Generation != nil:
+		return 0, 0, fmt.Errorf("recipe: generation_batch_size and steps_per_generation say the same: give one")
+	case o.PerGeneration != nil:
+		drawn = o.DeviceBatch * *o.PerGeneration
+	case o.Generation != nil:
+		drawn = *o.Generation
+	}
+	if step < 1 || drawn < step || drawn%step != 0 {
+		return 0, 0, fmt.Errorf("recipe: %d completions are drawn at once and %d make an optimiser step (per_device_train_batch_size %d x gradient_accumulation_steps %d): want a multiple", drawn, step, o.DeviceBatch, o.Accumulate)
+	}
+	if samples < 2 || drawn%samples != 0 {
+		return 0, 0, fmt.Errorf("recipe: %d completions are drawn at once in groups of num_generations %d: want a multiple, and groups of at least 2", drawn, samples)
+	}
+	if (drawn/samples)%(drawn/step) != 0 {
+		return 0, 0, fmt.Errorf("recipe: %d groups do not divide into %d optimiser steps: raise per_device_train_batch_size or gradient_accumulation_steps", drawn/samples, drawn/step)
+	}
+	return drawn / samples, drawn / step, nil
+}
+
+// rollouts is how many times completions are drawn: each time num_iterations passes in miniBatches optimiser steps.
+func (g GRPO) rollouts(rows, prompts, miniBatches int) (int, error) {
+	perRollout := g.Iterations * miniBatches
+	if g.MaxSteps > 0 {
+		return (g.MaxSteps + perRollout - 1) / perRollout, nil
+	}
+	if !(g.Epochs > 0) || rows == 0 {
+		return 0, fmt.Errorf("recipe: max_steps is %d and num_train_epochs %g: one of them must be more than 0", g.MaxSteps, g.Epochs)
+	}
+	return max(1, int(math.Ceil(g.Epochs*float64(rows)/float64(prompts)))), nil
+}
+
+// lossOf maps loss_type to what it is made of.
+func (o Objective) loss(c *grpo.LossConfig) error {
+	switch o.Loss {
+	case "grpo":
+		c.Normalize = grpo.PerSequence
+	case "dapo", "bnpo":
+		c.Normalize = grpo.PerToken
+	case "dr_grpo":
+		c.Normalize = grpo.Constant
+	case "luspo":
+		c.Normalize = grpo.PerCompletion
+	case "cispo":
+		c.Normalize, c.Surrogate = grpo.PerToken, grpo.CISPO(1+c.EpsilonHigh)
+	case "sapo":
+		c.Normalize, c.Surrogate = grpo.PerSequence, grpo.SAPO(float32(o.SapoPos), float32(o.SapoNeg))
+	default:
+		return fmt.Errorf("recipe: loss_type is %q, want grpo, dapo, bnpo, dr_grpo, cispo, sapo or luspo", o.Loss)
+	}
+	switch o.Level {
+	case "token":
+	case "sequence":
+		c.Ratio = grpo.SequenceRatio
+	default:
+		return fmt.Errorf("recipe: importance_sampling_level is %q, want token or sequence", o.Level)
+	}
+	return nil
+}
+
+// scale maps scale_rewards.
+func (o Objective) scale() (grpo.Scale, error) {
+	switch o.ScaleRewards {
+	case "group", "true":
+		return grpo.GroupScale(), nil
+	case "batch":
+		s := grpo.GroupScale()
+		s.By = grpo.PerBatch
+		return s, nil
+	case "none", "false":
+		return grpo.Scale{By: grpo.Unscaled}, nil
+	}
+	return grpo.Scale{}, fmt.Errorf("recipe: scale_rewards is %q, want group, batch or none", o.ScaleRewards)
+}
