@@ -1,10 +1,8 @@
 package model
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -97,17 +95,7 @@ func (m *LM) Save(dir string) error {
 	if m.lora != nil {
 		return m.saveAdapter(dir)
 	}
-	text, err := m.config.JSON()
-	if err != nil {
-		return fmt.Errorf("model: save: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("model: save: %w", err)
-	}
-	if text, err = json.MarshalIndent(m.config.specialTokens(), "", "  "); err != nil {
-		return fmt.Errorf("model: save: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "generation_config.json"), append(text, '\n'), 0o644); err != nil {
+	if err := m.config.writeConfigs(dir, "float32"); err != nil {
 		return fmt.Errorf("model: save: %w", err)
 	}
 	tensors := map[string]weights.Tensor{}

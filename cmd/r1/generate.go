@@ -11,7 +11,6 @@ import (
 
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
-	"github.com/gor1/gor1/model/tokenizer"
 )
 
 // continuations are the likeliest tokens after each sequence, n of each, end-of-sequence tokens included.
@@ -107,7 +106,7 @@ type generation struct {
 }
 
 func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) error {
-	tok, err := tokenizer.Load(dir)
+	tok, err := loadTokenizer(dir)
 	if err != nil {
 		return err
 	}

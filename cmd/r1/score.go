@@ -118,7 +118,7 @@ func (sc *scorer) read(cmd *cobra.Command, input string) (seqs [][]int32, err er
 		}
 		if line.Text != nil {
 			if sc.tok == nil {
-				if sc.tok, err = tokenizer.Load(sc.dir); err != nil {
+				if sc.tok, err = loadTokenizer(sc.dir); err != nil {
 					return fmt.Errorf("\"text\" needs the model's tokenizer: %w", err)
 				}
 			}

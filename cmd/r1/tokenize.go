@@ -7,8 +7,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/gor1/gor1/model/tokenizer"
 )
 
 func newTokenize() *cobra.Command {
@@ -25,7 +23,7 @@ func newTokenize() *cobra.Command {
 			if err := required("--model", dir); err != nil {
 				return err
 			}
-			tok, err := tokenizer.Load(dir)
+			tok, err := loadTokenizer(dir)
 			if err != nil {
 				return err
 			}

@@ -26,8 +26,10 @@ func Load(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %s: %w", path, err)
 	}
-	if err := t.readConfigs(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
+	dir := filepath.Dir(path)
+	err = t.readConfigs(func(name string) ([]byte, error) { return readLimited(filepath.Join(dir, name)) })
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: %s: %w", dir, err)
 	}
 	return t, nil
 }
@@ -398,8 +400,8 @@ func (t *Tokenizer) readDecoder(f *file) error {
 	return nil
 }
 
-// readConfigs takes BOS and EOS from the files beside tokenizer.json.
-func (t *Tokenizer) readConfigs(dir string) error {
+// readConfigs takes BOS and EOS from the files beside tokenizer.json, which read gives by their names.
+func (t *Tokenizer) readConfigs(read func(name string) ([]byte, error)) error {
 	var tc struct {
 		BOS json.RawMessage `json:"bos_token"`
 		EOS json.RawMessage `json:"eos_token"`
@@ -408,8 +410,8 @@ func (t *Tokenizer) readConfigs(dir string) error {
 		BOS json.RawMessage `json:"bos_token_id"`
 		EOS json.RawMessage `json:"eos_token_id"`
 	}
-	path := filepath.Join(dir, "tokenizer_config.json")
-	if err := readConfig(path, &tc); err != nil {
+	path := "tokenizer_config.json"
+	if err := readConfig(read, path, &tc); err != nil {
 		return err
 	}
 	bos, err := t.named(tc.BOS)
@@ -420,8 +422,8 @@ func (t *Tokenizer) readConfigs(dir string) error {
 	if err != nil {
 		return fmt.Errorf("%s: eos_token: %w", path, err)
 	}
-	path = filepath.Join(dir, "generation_config.json")
-	if err := readConfig(path, &gc); err != nil {
+	path = "generation_config.json"
+	if err := readConfig(read, path, &gc); err != nil {
 		return err
 	}
 	moreBOS, err := idList(gc.BOS)
@@ -448,8 +450,8 @@ func (t *Tokenizer) readConfigs(dir string) error {
 }
 
 // readConfig reads a JSON file into v; a missing one leaves v as it is.
-func readConfig(path string, v any) error {
-	data, err := readLimited(path)
+func readConfig(read func(name string) ([]byte, error), name string, v any) error {
+	data, err := read(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -457,7 +459,7 @@ func readConfig(path string, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }

@@ -74,6 +74,11 @@ func New(s Spec) (*Tokenizer, error) {
 	if err := t.build(s.Tokens, s.Merges, s.Added); err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
+	for b, id := range t.model.bytes {
+		if id < 0 && inUTF8(byte(b)) {
+			return nil, fmt.Errorf("tokenizer: no token for byte 0x%02x: text would be lost", b)
+		}
+	}
 	return t, nil
 }
 
@@ -98,9 +103,7 @@ func (t *Tokenizer) build(tokens []string, merges [][2]string, added []AddedToke
 		return err
 	}
 	t.decodeTable()
-	if err := t.alphabet(); err != nil {
-		return err
-	}
+	t.alphabet()
 	if err := t.buildMerges(merges); err != nil {
 		return err
 	}
@@ -141,10 +144,11 @@ func (t *Tokenizer) decodeTable() {
 	}
 }
 
-// alphabet finds the tokens of single bytes and characters.
-func (t *Tokenizer) alphabet() error {
+// alphabet finds the tokens of single bytes and characters. Files may lack some: SmolLM2's vocabulary has no token for six control
+// characters and for the bytes with which the planes 4 to 11 begin. Text of those is dropped where there is no
+// unk_token, as the Rust library does.
+func (t *Tokenizer) alphabet() {
 	m := &t.model
-	missing := -1
 	for b := range m.bytes {
 		name := fmt.Sprintf("<0x%02X>", b)
 		if m.byteLevel {
@@ -153,14 +157,8 @@ func (t *Tokenizer) alphabet() error {
 		id, ok := t.ids[name]
 		if !ok {
 			id = -1
-			if inUTF8(byte(b)) {
-				missing = b
-			}
 		}
 		m.bytes[b] = id
-	}
-	if missing >= 0 && m.unk < 0 {
-		return fmt.Errorf("no token for byte 0x%02x and no unk_token: text would be lost", missing)
 	}
 	if m.byteLevel {
 		if m.ignoreMerges {
@@ -171,7 +169,7 @@ func (t *Tokenizer) alphabet() error {
 				}
 			}
 		}
-		return nil
+		return
 	}
 	m.chars = make(map[rune]int32)
 	for tok, id := range t.ids {
@@ -182,7 +180,6 @@ func (t *Tokenizer) alphabet() error {
 	if m.ignoreMerges {
 		m.words = t.ids
 	}
-	return nil
 }
 
 // inUTF8 reports whether the byte occurs in any UTF-8 text.

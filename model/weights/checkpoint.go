@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 )
@@ -170,15 +169,6 @@ func unpermute(v []float32, cols int) []float32 {
 		copy(out[(half+i)*cols:(half+i+1)*cols], v[(2*i+1)*cols:])
 	}
 	return out
-}
-
-// toBF16 rounds to the nearest bfloat16, ties to even.
-func toBF16(x float32) float32 {
-	if x != x {
-		return x
-	}
-	b := math.Float32bits(x)
-	return math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff)
 }
 
 // scaled pairs F8 weights with their scales; everything else is itself.

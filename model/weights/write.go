@@ -7,22 +7,63 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
-	"sort"
+	"slices"
+	"strings"
 )
 
 // ShardBytes is where WriteDir begins another file: Hugging Face's 5 GB.
 const ShardBytes = 5_000_000_000
 
+// Entry is a tensor to be written: its name, type and shape.
+type Entry struct {
+	Name, DType string
+	Shape       []int
+}
+
+func (e Entry) bytes() int64 { return elementBytes[e.DType] * int64(elements(e.Shape)) }
+
 // Write writes one safetensors file, tensors in order of their names, and syncs it to disk. The metadata says
 // {"format":"pt"}, without which transformers refuses a file.
-func Write(path string, tensors map[string]Tensor) (err error) {
-	header, names, err := makeHeader(tensors)
+func Write(path string, tensors map[string]Tensor) error {
+	list, fill, err := entries(tensors)
 	if err != nil {
 		return fmt.Errorf("weights: %s: %w", path, err)
 	}
+	return writeFile(path, list, fill)
+}
+
+// entries lists tensors in memory in order, with the function that writes one.
+func entries(tensors map[string]Tensor) ([]Entry, func(name string, w io.Writer) error, error) {
+	var list []Entry
+	for _, n := range slices.Sorted(maps.Keys(tensors)) {
+		t := tensors[n]
+		e := Entry{n, t.DType, t.Shape}
+		if e.bytes() != int64(len(t.Data)) || elementBytes[t.DType] == 0 {
+			return nil, nil, fmt.Errorf("tensor %s: %d bytes for %s%v", n, len(t.Data), t.DType, t.Shape)
+		}
+		list = append(list, e)
+	}
+	return list, func(name string, w io.Writer) error { _, err := w.Write(tensors[name].Data); return err }, nil
+}
+
+// counter counts what goes through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
+
+func writeFile(path string, list []Entry, fill func(name string, w io.Writer) error) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("weights: %w", err)
@@ -33,9 +74,15 @@ func Write(path string, tensors map[string]Tensor) (err error) {
 		}
 	}()
 	w := bufio.NewWriterSize(f, 1<<20)
-	w.Write(header) // the first error sticks and Flush returns it
-	for _, n := range names {
-		w.Write(tensors[n].Data)
+	w.Write(makeHeader(list)) // the first error sticks and Flush returns it
+	for _, e := range list {
+		c := &counter{w: w}
+		if err := fill(e.Name, c); err != nil {
+			return fmt.Errorf("weights: %s: tensor %s: %w", path, e.Name, err)
+		}
+		if c.n != e.bytes() {
+			return fmt.Errorf("weights: %s: tensor %s: %d bytes for %s%v", path, e.Name, c.n, e.DType, e.Shape)
+		}
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("weights: %w", err)
@@ -43,29 +90,21 @@ func Write(path string, tensors map[string]Tensor) (err error) {
 	return nil
 }
 
-func makeHeader(tensors map[string]Tensor) (header []byte, names []string, err error) {
-	for n := range tensors {
-		names = append(names, n)
-	}
-	sort.Strings(names)
+func makeHeader(list []Entry) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"__metadata__":{"format":"pt"}`)
 	at := int64(0)
-	for _, n := range names {
-		t := tensors[n]
-		if size := elementBytes[t.DType] * int64(t.Len()); size != int64(len(t.Data)) || elementBytes[t.DType] == 0 {
-			return nil, nil, fmt.Errorf("tensor %s: %d bytes for %s%v", n, len(t.Data), t.DType, t.Shape)
-		}
-		key, _ := json.Marshal(n)
-		shape, _ := json.Marshal(append([]int{}, t.Shape...))
-		fmt.Fprintf(&b, `,%s:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]}`, key, t.DType, shape, at, at+int64(len(t.Data)))
-		at += int64(len(t.Data))
+	for _, e := range list {
+		key, _ := json.Marshal(e.Name)
+		shape, _ := json.Marshal(append([]int{}, e.Shape...))
+		fmt.Fprintf(&b, `,%s:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]}`, key, e.DType, shape, at, at+e.bytes())
+		at += e.bytes()
 	}
 	b.WriteByte('}')
 	for b.Len()%8 != 0 {
 		b.WriteByte(' ')
 	}
-	return append(binary.LittleEndian.AppendUint64(nil, uint64(b.Len())), b.Bytes()...), names, nil
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(b.Len())), b.Bytes()...)
 }
 
 // WriteDir writes model.safetensors into a folder, or, where the tensors pass ShardBytes, numbered shards with
@@ -73,24 +112,40 @@ func makeHeader(tensors map[string]Tensor) (header []byte, names []string, err e
 func WriteDir(dir string, tensors map[string]Tensor) error { return writeDir(dir, tensors, ShardBytes) }
 
 func writeDir(dir string, tensors map[string]Tensor, limit int64) error {
-	names := make([]string, 0, len(tensors))
-	for n := range tensors {
-		names = append(names, n)
+	list, fill, err := entries(tensors)
+	if err != nil {
+		return fmt.Errorf("weights: %s: %w", dir, err)
 	}
-	sort.Strings(names)
-	var shards []map[string]Tensor
-	size, total := int64(0), int64(0)
-	for _, n := range names {
-		bytes := int64(len(tensors[n].Data))
-		if len(shards) == 0 || size+bytes > limit {
-			shards, size = append(shards, map[string]Tensor{}), 0
+	return writeShards(dir, list, fill, limit)
+}
+
+// WriteDirFrom is WriteDir for tensors that are not in memory: fill writes one's bytes, row-major and little-endian, when its
+// turn comes.
+func WriteDirFrom(dir string, list []Entry, fill func(name string, w io.Writer) error) error {
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	for i, e := range list {
+		if elementBytes[e.DType] == 0 || i > 0 && e.Name == list[i-1].Name {
+			return fmt.Errorf("weights: %s: tensor %s: unknown type %q, or twice", dir, e.Name, e.DType)
 		}
-		shards[len(shards)-1][n] = tensors[n]
+	}
+	return writeShards(dir, list, fill, ShardBytes)
+}
+
+func writeShards(dir string, list []Entry, fill func(name string, w io.Writer) error, limit int64) error {
+	var shards [][]Entry
+	size, total := int64(0), int64(0)
+	for _, e := range list {
+		bytes := e.bytes()
+		if len(shards) == 0 || size+bytes > limit {
+			shards, size = append(shards, nil), 0
+		}
+		shards[len(shards)-1] = append(shards[len(shards)-1], e)
 		size += bytes
 		total += bytes
 	}
 	if len(shards) <= 1 {
-		if err := Write(filepath.Join(dir, "model.safetensors"), tensors); err != nil {
+		if err := writeFile(filepath.Join(dir, "model.safetensors"), list, fill); err != nil {
 			return err
 		}
 		return removeStale(dir, map[string]bool{"model.safetensors": true})
@@ -100,11 +155,11 @@ func writeDir(dir string, tensors map[string]Tensor, limit int64) error {
 	for i, shard := range shards {
 		file := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
 		fresh[file] = true
-		if err := Write(filepath.Join(dir, file), shard); err != nil {
+		if err := writeFile(filepath.Join(dir, file), shard, fill); err != nil {
 			return err
 		}
-		for n := range shard {
-			index[n] = file
+		for _, e := range shard {
+			index[e.Name] = file
 		}
 	}
 	text, err := json.MarshalIndent(map[string]any{"metadata": map[string]any{"total_size": total}, "weight_map": index}, "", "  ")
