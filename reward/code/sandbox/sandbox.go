@@ -187,26 +187,62 @@ func (r Result) String() string {
 // Run runs one program to its end, or to the first limit it hits, and kills everything it started. An error means that
 // the sandbox failed, not the program: nothing is known about the program then. A done ctx ends the run at once.
 func (s *Sandbox) Run(ctx context.Context, c Command) (Result, error) {
-	p, err := s.start(ctx, c)
+	p, err := s.Start(ctx, c)
 	if err != nil {
 		return Result{}, err
 	}
-	over := func() { p.kill(OutputLimit) }
-	out, errs := &capped{max: p.limits.Output, over: over}, &capped{max: p.limits.Output, over: over}
+	out := &capped{max: p.proc.limits.Output, over: func() { p.proc.kill(OutputLimit) }}
 	var wg sync.WaitGroup
-	wg.Go(func() { io.Copy(out, p.stdout) })
-	wg.Go(func() { io.Copy(errs, p.stderr) })
+	wg.Go(func() { io.Copy(out, p.Stdout) })
 	wg.Go(func() {
-		p.stdin.Write(c.Stdin) // a job need not read its input: the write then fails when the job is dead
-		p.stdin.Close()
+		p.Stdin.Write(c.Stdin) // a job need not read its input: the write then fails when the job is dead
+		p.Stdin.Close()
 	})
-	res, err := p.wait()
-	wg.Wait()
-	p.close()
-	res.Stdout, res.Stderr = out.buf.Bytes(), errs.buf.Bytes()
+	res, err := p.end(&wg)
+	res.Stdout = out.buf.Bytes()
 	if err == nil && ctx.Err() != nil {
 		return res, fmt.Errorf("sandbox: run canceled: %w", context.Cause(ctx))
 	}
+	return res, err
+}
+
+// Process is a running job whose pipes are in the caller's hands. [Process.Wait] must be called.
+type Process struct {
+	Stdin  io.WriteCloser
+	Stdout io.Reader // a job that nobody reads stops at a full pipe
+
+	proc   *proc
+	stderr *capped
+	copied sync.WaitGroup
+}
+
+// Start starts one program and leaves talking to it to the caller; Command.Stdin is not used. A done ctx kills it.
+func (s *Sandbox) Start(ctx context.Context, c Command) (*Process, error) {
+	p, err := s.start(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	q := &Process{Stdin: p.stdin, Stdout: p.stdout, proc: p}
+	q.stderr = &capped{max: p.limits.Output, over: func() { p.kill(OutputLimit) }}
+	q.copied.Go(func() { io.Copy(q.stderr, p.stderr) })
+	return q, nil
+}
+
+// Mark begins a new test: the limit on processor time counts from here.
+func (p *Process) Mark() { p.proc.mark() }
+
+// Kill ends the run; its status will be Canceled.
+func (p *Process) Kill() { p.proc.kill(Canceled) }
+
+// Wait waits until every process of the run is dead and frees what it held. Result.Stdout is empty.
+func (p *Process) Wait() (Result, error) { return p.end(&sync.WaitGroup{}) }
+
+func (p *Process) end(readers *sync.WaitGroup) (Result, error) {
+	res, err := p.proc.wait()
+	readers.Wait()
+	p.copied.Wait()
+	p.proc.close()
+	res.Stderr = p.stderr.buf.Bytes()
 	return res, err
 }
 
