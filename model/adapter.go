@@ -94,18 +94,7 @@ func (m *LM) LoadAdapter(dir string) (*LM, error) {
 	a, err := m.adapt(c, func(name string, shape []int) ([]float32, error) {
 		name = peftPrefix + name
 		used[name] = true
-		dtype, have, ok := file.Shape(name)
-		if !ok {
-			return nil, fmt.Errorf("model: %s: tensor %s is missing, which adapter_config.json wants on this model", path, name)
-		}
-		if !slices.Equal(have, shape) {
-			return nil, fmt.Errorf("model: %s: tensor %s is %s%v, adapter_config.json and the model want %v", path, name, dtype, have, shape)
-		}
-		t, err := file.Tensor(name)
-		if err != nil {
-			return nil, err
-		}
-		return t.Float32()
+		return readTensor(file, path, name, shape)
 	})
 	if err != nil {
 		return nil, err

@@ -297,7 +297,7 @@ func TestLoadAdapterRefuses(t *testing.T) {
 	for want, config := range map[string][]byte{
 		"belongs to no layer": with("target_modules", []string{"q_proj"}),
 		"is missing":          with("target_modules", []string{"q_proj", "k_proj", "v_proj", "o_proj", "up_proj"}),
-		"want [2 48]":         with("r", 2),
+		"wants [2 48]":        with("r", 2),
 	} {
 		dir := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "adapter_config.json"), config, 0o600))

@@ -118,7 +118,7 @@ func (t *Trainer) Step(ctx context.Context, batch []Sequence) (Stats, error) {
 	for len(batch) > 0 {
 		n := take(batch, t.config.MicroTokens)
 		if err := t.micro(ctx, policy, batch[:n], total, &st); err != nil {
-			return st, errors.Join(err, t.zeroGrads())
+			return st, errors.Join(err, zeroGrads(t.policy.Params()))
 		}
 		batch = batch[n:]
 	}
@@ -130,9 +130,9 @@ func (t *Trainer) Step(ctx context.Context, batch []Sequence) (Stats, error) {
 }
 
 // zeroGrads forgets what the passes before a failed one have added.
-func (t *Trainer) zeroGrads() error {
+func zeroGrads(params []*kernels.Param) error {
 	var errs []error
-	for _, p := range t.policy.Params() {
+	for _, p := range params {
 		errs = append(errs, p.ZeroGrad())
 	}
 	return errors.Join(errs...)
