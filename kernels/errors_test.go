@@ -47,7 +47,7 @@ func TestEveryOpRefusesBadTensors(t *testing.T) {
 						continue // views of any type; a bias may be absent
 					}
 					require.ErrorContains(t, err, want, "%s argument %d", c.name, i+1)
-					require.ErrorContains(t, err, "optable_test.go:", c.name)
+					require.ErrorContains(t, err, "_test.go:", c.name)
 					require.ErrorContains(t, err, "kernels: ", c.name)
 				}
 			}

@@ -486,7 +486,7 @@ func headCases() []opCase {
 }
 
 func opTable() []opCase {
-	return slices.Concat(unaryCases(), binaryCases(), reduceCases(), matrixCases(), attentionCases(), headCases())
+	return slices.Concat(unaryCases(), binaryCases(), reduceCases(), matrixCases(), attentionCases(), headCases(), headKLCases())
 }
 
 // inputs are the case's values: random, the same on every machine, exact in float32.

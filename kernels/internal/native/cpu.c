@@ -266,7 +266,8 @@ static const r1_api api = {
 	.pack_bytes = cpu_pack_bytes, .pack = cpu_pack, .linear = cpu_linear, .linear_dx = cpu_linear_dx, .linear_dw = cpu_linear_dw,
 	.rmsnorm = cpu_rmsnorm, .rmsnorm_dx = cpu_rmsnorm_dx, .rmsnorm_dw = cpu_rmsnorm_dw, .rope = cpu_rope, .glu = cpu_glu, .glu_grad = cpu_glu_grad,
 	.attn = cpu_attn, .attn_grad = cpu_attn_grad, .kv_write = cpu_kv_write, .attn_paged = cpu_attn_paged,
-	.head = cpu_head, .head_grad = cpu_head_grad, .head_sample = cpu_head_sample,
+	.head = cpu_head, .head_grad = cpu_head_grad, .head_ext = cpu_head_ext, .head_ext_grad = cpu_head_ext_grad,
+	.head_sample = cpu_head_sample, .head_sample_keep = cpu_head_sample_keep,
 	.sq_norm = cpu_sq_norm, .adamw = cpu_adamw,
 };
 

@@ -83,6 +83,14 @@ typedef struct {
 	const float *dlogp, *dent, *ent_in, *lse_in;
 	int32_t *token;
 	const uint32_t *counter, *key;
+	/* beside another model, over kept words */
+	float *o; /* its logits, as z; k_head_draw: scratch */
+	float ocap, beta, *kl, *aux; /* aux: its lse, tilt */
+	const float *dkl, *aux_in;
+	const int32_t *keep_at, *keep; /* row r's words are keep[keep_at[r]] .. */
+	/* truncation */
+	const float *cut;
+	uint32_t *kept;
 } head_args;
 
 typedef struct { int64_t n; float *w, *m, *v; const float *g; double *partial; float keep, step, rbc2, gscale, beta1, beta2, eps; } optim_args;

@@ -6,59 +6,119 @@
 
 #define HEAD_SCRATCH (INT64_C(1) << 20) /* floats of logits at a time; only speed depends on it */
 
-/* Calls body(r0, n) for blocks of rows whose logits z [n,V] have just been computed. */
-typedef struct { r1_ctx *c; r1_tensor x, w, packed; int64_t v, d, block; float *z; int64_t got; } head_blocks;
+/* Calls body(r0, n) for blocks of rows whose logits z [n,V] have just been computed, and o of another head beside them. */
+typedef struct { r1_tensor x, w, packed; } head_model;
+typedef struct { r1_ctx *c; head_model m, other; int64_t v, d, block; float *z, *o; int64_t got, got_o; } head_blocks;
 
-static char *head_open(head_blocks *b, r1_ctx *c, const char *op, r1_tensor x, r1_tensor w, r1_tensor packed)
+static char *head_check(r1_ctx *c, const char *op, head_model m)
 {
-	TRY(check(op, "x", x, R1_F32));
-	TRY(check_packed(c, op, packed, w));
-	CHECK(cols(x) == w.n[1], "%s: x has %lld columns, w %lld", op, (long long)cols(x), (long long)w.n[1]);
-	*b = (head_blocks){.c = c, .x = x, .w = w, .packed = packed, .v = w.n[0], .d = w.n[1]};
+	TRY(check(op, "x", m.x, R1_F32));
+	TRY(check_packed(c, op, m.packed, m.w));
+	CHECK(cols(m.x) == m.w.n[1], "%s: x has %lld columns, w %lld", op, (long long)cols(m.x), (long long)m.w.n[1]);
+	return NULL;
+}
+
+/* two: a second block beside the first, for the other head or as scratch */
+static char *head_open(head_blocks *b, r1_ctx *c, const char *op, head_model m, head_model other, int two)
+{
+	TRY(head_check(c, op, m));
+	*b = (head_blocks){.c = c, .m = m, .other = other, .v = m.w.n[0], .d = m.w.n[1]};
+	if (other.x.p) {
+		TRY(head_check(c, op, other));
+		CHECK(rows(other.x) == rows(m.x) && other.w.n[0] == b->v, "%s: the other head has %lld rows and %lld words, want %lld and %lld", op, (long long)rows(other.x),
+		      (long long)other.w.n[0], (long long)rows(m.x), (long long)b->v);
+	}
 	b->block = HEAD_SCRATCH / b->v;
 	if (b->block < 16)
 		b->block = 16;
-	if (b->block > rows(x))
-		b->block = rows(x);
+	if (b->block > rows(m.x))
+		b->block = rows(m.x);
 	b->z = scratch_get(c, 4 * b->block * b->v, &b->got);
 	CHECK(b->z, "%s: out of memory: %lld bytes of scratch", op, (long long)(4 * b->block * b->v));
+	if (two) {
+		b->o = scratch_get(c, 4 * b->block * b->v, &b->got_o);
+		if (!b->o) {
+			scratch_put(c, b->z, b->got);
+			return cpu_fail("%s: out of memory: %lld bytes of scratch", op, (long long)(4 * b->block * b->v));
+		}
+	}
 	return NULL;
+}
+static char *head_logits_of(head_blocks *b, head_model m, float *z, int64_t r0, int64_t n)
+{
+	int64_t d = m.w.n[1];
+	return run_gemm(b->c, (gemm_args){.m = n, .n = b->v, .k = d, .a = (const float *)m.x.p + r0 * d, .a_m = d, .a_k = 1, .b = m.w.p, .b_k = 1, .b_n = d,
+	                                  .bp = m.packed.p, .c = z, .ldc = b->v});
 }
 static char *head_logits(head_blocks *b, int64_t r0, int64_t n)
 {
-	return run_gemm(b->c, (gemm_args){.m = n, .n = b->v, .k = b->d, .a = (const float *)b->x.p + r0 * b->d, .a_m = b->d, .a_k = 1, .b = b->w.p, .b_k = 1, .b_n = b->d,
-	                                  .bp = b->packed.p, .c = b->z, .ldc = b->v});
+	TRY(head_logits_of(b, b->m, b->z, r0, n));
+	return b->other.x.p ? head_logits_of(b, b->other, b->o, r0, n) : NULL;
 }
 static char *head_close(head_blocks *b, char *m)
 {
 	scratch_put(b->c, b->z, b->got);
+	if (b->o)
+		scratch_put(b->c, b->o, b->got_o);
 	return m;
 }
-char *cpu_head(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target, r1_tensor temp, float softcap)
+
+/* keep_at [T+1] starts at 0 and ascends to the length of keep; row r's words ascend, target[r] among them */
+static char *check_keep(const char *op, r1_tensor at, r1_tensor keep, const int32_t *target, int64_t t, int64_t v)
+{
+	TRY(check_count(op, "keep_at", at, R1_I32, t + 1));
+	TRY(check(op, "keep", keep, R1_I32));
+	const int32_t *start = at.p, *ids = keep.p;
+	CHECK(start[0] == 0 && start[t] == count(keep), "%s: keep_at runs from %d to %d, want 0 to %lld", op, start[0], start[t], (long long)count(keep));
+	for (int64_t r = 0; r < t; r++)
+		CHECK(start[r] < start[r + 1] && start[r + 1] <= start[t], "%s: row %lld keeps words %d to %d of the list", op, (long long)r, start[r], start[r + 1]);
+	for (int64_t r = 0; r < t; r++) {
+		int found = 0;
+		for (int64_t i = start[r], last = -1; i < start[r + 1]; last = ids[i++]) {
+			CHECK(ids[i] > last && ids[i] < v, "%s: row %lld: kept word %d after %lld, want them to ascend in 0..%lld", op, (long long)r, ids[i], (long long)last, (long long)v - 1);
+			found |= ids[i] == target[r];
+		}
+		CHECK(found, "%s: row %lld: the target %d is not among the words it keeps", op, (long long)r, target[r]);
+	}
+	return NULL;
+}
+
+char *cpu_head_ext(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tensor kl, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target, r1_tensor temp, float softcap,
+                   r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
 	head_blocks b;
-	char *m = NULL;
 	int64_t t = rows(x);
 	F32N(logp, t); F32N(ent, t); F32N(lse, t); I32N(target, t);
 	if (temp.p)
 		F32N(temp, t);
-	TRY(head_open(&b, c, "head", x, w, packed));
-	m = check_index("head", target.p, t, b.v);
+	if (y.p) {
+		F32N(kl, t); F32N(aux, 2 * t);
+		CHECK(beta >= 0 && beta <= 1, "head_ext: beta %g", (double)beta);
+	}
+	TRY(head_open(&b, c, "head_ext", (head_model){x, w, packed}, (head_model){y, u, upacked}, y.p != NULL));
+	char *m = check_index("head_ext", target.p, t, b.v);
+	if (!m && keep_at.p)
+		m = check_keep("head_ext", keep_at, keep, target.p, t, b.v);
 	for (int64_t r = 0; r < t && !m; r += b.block) {
 		int64_t n = t - r < b.block ? t - r : b.block;
 		m = head_logits(&b, r, n);
-		head_args a = {.v = b.v, .ldz = b.v, .z = b.z, .softcap = softcap, .temp = AT(temp, r), .target = (const int32_t *)target.p + r, .logp = AT(logp, r), .ent = AT(ent, r), .lse = AT(lse, r)};
+		head_args a = {.v = b.v, .ldz = b.v, .z = b.z, .softcap = softcap, .temp = AT(temp, r), .target = (const int32_t *)target.p + r, .logp = AT(logp, r), .ent = AT(ent, r), .lse = AT(lse, r),
+		               .o = b.o, .ocap = ycap, .beta = beta, .kl = AT(kl, r), .aux = AT(aux, 2 * r), .keep_at = keep_at.p ? (const int32_t *)keep_at.p + r : NULL, .keep = keep.p};
 		if (!m)
 			pool_run(c->threads, n, 1 + 4096 / b.v, c->k->head_stats, &a);
 	}
 	return head_close(&b, m);
 }
+char *cpu_head(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target, r1_tensor temp, float softcap)
+{
+	r1_tensor none = {0};
+	return cpu_head_ext(c, logp, ent, lse, none, none, x, w, packed, target, temp, softcap, none, none, none, 0, 0, none, none);
+}
 
-char *cpu_head_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor ent, r1_tensor lse, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target,
-                           r1_tensor temp, float softcap)
+char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed,
+                        r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
 	head_blocks b;
-	char *m = NULL;
 	int64_t t = rows(x);
 	F32N(dx, count(x)); F32N(dlogp, t); F32N(ent, t); F32N(lse, t); I32N(target, t);
 	if (dw.p)
@@ -67,14 +127,23 @@ char *cpu_head_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_t
 		F32N(dent, t);
 	if (temp.p)
 		F32N(temp, t);
-	TRY(head_open(&b, c, "head_grad", x, w, packed));
+	if (dkl.p) {
+		F32N(dkl, t); F32N(aux, 2 * t);
+		TRY(check("head_ext_grad", "y", y, R1_F32));
+	} else {
+		y.p = NULL;
+	}
+	TRY(head_open(&b, c, "head_ext_grad", (head_model){x, w, packed}, (head_model){y, u, upacked}, y.p != NULL));
 	const float *back = packed_back(c, packed, b.v, b.d);
-	m = check_index("head_grad", target.p, t, b.v);
+	char *m = check_index("head_ext_grad", target.p, t, b.v);
+	if (!m && keep_at.p)
+		m = check_keep("head_ext_grad", keep_at, keep, target.p, t, b.v);
 	for (int64_t r = 0; r < t && !m; r += b.block) {
 		int64_t n = t - r < b.block ? t - r : b.block;
 		m = head_logits(&b, r, n);
 		head_args a = {.v = b.v, .ldz = b.v, .z = b.z, .softcap = softcap, .temp = AT(temp, r), .target = (const int32_t *)target.p + r, .dlogp = AT(dlogp, r), .dent = AT(dent, r),
-		               .ent_in = AT(ent, r), .lse_in = AT(lse, r)};
+		               .ent_in = AT(ent, r), .lse_in = AT(lse, r), .o = b.o, .ocap = ycap, .beta = beta, .dkl = AT(dkl, r), .aux_in = AT(aux, 2 * r),
+		               .keep_at = keep_at.p ? (const int32_t *)keep_at.p + r : NULL, .keep = keep.p};
 		if (!m)
 			pool_run(c->threads, n, 1 + 4096 / b.v, c->k->head_dlogits, &a);
 		if (!m)
@@ -84,28 +153,47 @@ char *cpu_head_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_t
 	}
 	return head_close(&b, m);
 }
+char *cpu_head_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor ent, r1_tensor lse, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target,
+                           r1_tensor temp, float softcap)
+{
+	r1_tensor none = {0};
+	return cpu_head_ext_grad(c, dx, dw, dlogp, dent, none, ent, lse, none, x, w, packed, target, temp, softcap, none, none, none, 0, 0, none, none);
+}
 
-char *cpu_head_sample(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor counter, r1_tensor key, float softcap)
+char *cpu_head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor cut, r1_tensor counter,
+                           r1_tensor key, float softcap)
 {
 	head_blocks b;
 	char *m = NULL;
-	int64_t t = rows(x);
+	int64_t t = rows(x), words = (w.n[0] + 31) / 32;
 	F32N(logp, t); F32N(ent, t); I32N(token, t); I32N(counter, 4 * t); I32N(key, 2);
 	if (temp.p) {
 		F32N(temp, t);
 		for (int64_t i = 0; i < t; i++)
 			CHECK(((const float *)temp.p)[i] >= 0, "head_sample: temperature %g", (double)((const float *)temp.p)[i]);
 	}
-	TRY(head_open(&b, c, "head_sample", x, w, packed));
+	if (cut.p) {
+		F32N(cut, 3 * t);
+		for (const float *q = cut.p; q < (const float *)cut.p + 3 * t; q += 3)
+			CHECK(q[0] >= 0 && q[1] >= 0 && q[2] >= 0 && q[2] <= 1, "head_sample_keep: top-k %g, top-p %g, min-p %g", (double)q[0], (double)q[1], (double)q[2]);
+	}
+	TRY(head_open(&b, c, "head_sample", (head_model){x, w, packed}, (head_model){{0}, {0}, {0}}, cut.p != NULL));
+	if (cut.p)
+		m = check_count("head_sample_keep", "kept", kept, R1_I32, t * words);
 	for (int64_t r = 0; r < t && !m; r += b.block) {
 		int64_t n = t - r < b.block ? t - r : b.block;
 		m = head_logits(&b, r, n);
-		head_args a = {.v = b.v, .ldz = b.v, .z = b.z, .softcap = softcap, .temp = AT(temp, r), .token = (int32_t *)token.p + r, .logp = AT(logp, r), .ent = AT(ent, r),
-		               .counter = (const uint32_t *)counter.p + 4 * r, .key = key.p};
+		head_args a = {.v = b.v, .ldz = b.v, .z = b.z, .o = b.o, .softcap = softcap, .temp = AT(temp, r), .token = (int32_t *)token.p + r, .logp = AT(logp, r), .ent = AT(ent, r),
+		               .counter = (const uint32_t *)counter.p + 4 * r, .key = key.p, .cut = AT(cut, 3 * r), .kept = cut.p ? (uint32_t *)kept.p + r * words : NULL};
 		if (!m)
 			pool_run(c->threads, n, 1 + 4096 / b.v, c->k->head_draw, &a);
 	}
 	return head_close(&b, m);
+}
+char *cpu_head_sample(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor counter, r1_tensor key, float softcap)
+{
+	r1_tensor none = {0};
+	return cpu_head_sample_keep(c, token, logp, ent, none, x, w, packed, temp, none, counter, key, softcap);
 }
 
 /* ---- optimiser ---- */

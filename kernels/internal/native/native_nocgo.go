@@ -69,11 +69,16 @@ func (*Backend) Head(logp, ent, lse, x, w, packed, target, temp Tensor, softcap 
 func (*Backend) HeadGrad(dx, dw, dlogp, dent, ent, lse, x, w, packed, target, temp Tensor, softcap float32) error {
 	return ErrNoCgo
 }
-func (*Backend) HeadKL(kl, x, w, y, u, temp Tensor, reverse int32) error { return ErrNoCgo }
-func (*Backend) HeadKLGrad(dx, dw, dkl, x, w, y, u, temp Tensor, reverse int32) error {
+func (*Backend) HeadExt(logp, ent, lse, kl, aux Tensor, m, other HeadModel, r HeadRows, beta float32) error {
+	return ErrNoCgo
+}
+func (*Backend) HeadExtGrad(dx, dw, dlogp, dent, dkl, ent, lse, aux Tensor, m, other HeadModel, r HeadRows, beta float32) error {
 	return ErrNoCgo
 }
 func (*Backend) HeadSample(token, logp, ent, x, w, packed, temp, counter, key Tensor, softcap float32) error {
+	return ErrNoCgo
+}
+func (*Backend) HeadSampleKeep(token, logp, ent, kept, x, w, packed, temp, cut, counter, key Tensor, softcap float32) error {
 	return ErrNoCgo
 }
 func (*Backend) SqNorm(y, x Tensor) error { return ErrNoCgo }

@@ -172,16 +172,22 @@ func (be *Backend) HeadGrad(dx, dw, dlogp, dent, ent, lse, x, w, packed, target,
 	return be.done(C.call_head_grad(be.api, be.ctx, dx.c(), dw.c(), dlogp.c(), dent.c(), ent.c(), lse.c(), x.c(), w.c(), packed.c(), target.c(), temp.c(), C.float(softcap)))
 }
 
-func (be *Backend) HeadKL(kl, x, w, y, u, temp Tensor, reverse int32) error {
-	return be.done(C.call_head_kl(be.api, be.ctx, kl.c(), x.c(), w.c(), y.c(), u.c(), temp.c(), C.int32_t(reverse)))
+func (be *Backend) HeadExt(logp, ent, lse, kl, aux Tensor, m, other HeadModel, r HeadRows, beta float32) error {
+	return be.done(C.call_head_ext(be.api, be.ctx, logp.c(), ent.c(), lse.c(), kl.c(), aux.c(), m.X.c(), m.W.c(), m.Packed.c(), r.Target.c(), r.Temp.c(), C.float(m.SoftCap),
+		other.X.c(), other.W.c(), other.Packed.c(), C.float(other.SoftCap), C.float(beta), r.KeepAt.c(), r.Keep.c()))
 }
 
-func (be *Backend) HeadKLGrad(dx, dw, dkl, x, w, y, u, temp Tensor, reverse int32) error {
-	return be.done(C.call_head_kl_grad(be.api, be.ctx, dx.c(), dw.c(), dkl.c(), x.c(), w.c(), y.c(), u.c(), temp.c(), C.int32_t(reverse)))
+func (be *Backend) HeadExtGrad(dx, dw, dlogp, dent, dkl, ent, lse, aux Tensor, m, other HeadModel, r HeadRows, beta float32) error {
+	return be.done(C.call_head_ext_grad(be.api, be.ctx, dx.c(), dw.c(), dlogp.c(), dent.c(), dkl.c(), ent.c(), lse.c(), aux.c(), m.X.c(), m.W.c(), m.Packed.c(), r.Target.c(), r.Temp.c(),
+		C.float(m.SoftCap), other.X.c(), other.W.c(), other.Packed.c(), C.float(other.SoftCap), C.float(beta), r.KeepAt.c(), r.Keep.c()))
 }
 
 func (be *Backend) HeadSample(token, logp, ent, x, w, packed, temp, counter, key Tensor, softcap float32) error {
 	return be.done(C.call_head_sample(be.api, be.ctx, token.c(), logp.c(), ent.c(), x.c(), w.c(), packed.c(), temp.c(), counter.c(), key.c(), C.float(softcap)))
+}
+
+func (be *Backend) HeadSampleKeep(token, logp, ent, kept, x, w, packed, temp, cut, counter, key Tensor, softcap float32) error {
+	return be.done(C.call_head_sample_keep(be.api, be.ctx, token.c(), logp.c(), ent.c(), kept.c(), x.c(), w.c(), packed.c(), temp.c(), cut.c(), counter.c(), key.c(), C.float(softcap)))
 }
 
 func (be *Backend) SqNorm(y, x Tensor) error {

@@ -175,10 +175,17 @@ typedef struct {
 	              r1_tensor target_T /* int32 */, r1_tensor temp_T /* or none */, float softcap);
 	char *(*head_grad)(r1_ctx *c, r1_tensor dx_TD, r1_tensor dw_VD /* +=; or none */, r1_tensor dlogp_T, r1_tensor dent_T /* or none */, r1_tensor ent_T,
 	                   r1_tensor lse_T, r1_tensor x_TD, r1_tensor w_VD, r1_tensor packed /* or none */, r1_tensor target_T, r1_tensor temp_T /* or none */, float softcap);
-	/* KL(softmax(x wT) || softmax(y uT)) over the whole vocabulary and its gradient in x and w; reverse swaps the two */
-	char *(*head_kl)(r1_ctx *c, r1_tensor kl_T, r1_tensor x_TD, r1_tensor w_VD, r1_tensor y_TC, r1_tensor u_VC, r1_tensor temp_T, int32_t reverse);
-	char *(*head_kl_grad)(r1_ctx *c, r1_tensor dx_TD, r1_tensor dw_VD, r1_tensor dkl_T, r1_tensor x_TD, r1_tensor w_VD, r1_tensor y_TC, r1_tensor u_VC,
-	                      r1_tensor temp_T, int32_t reverse);
+	/* the same head, beside another model and over some of the words. y, u, upacked, ycap: the other head, or none: kl is then the
+	 * divergence of p = softmax(x wT) and q = softmax(y uT) at one temperature, KL(p || q) for beta 1, KL(q || p) for beta 0, else
+	 * beta KL(q || m) + (1 - beta) KL(p || m) with m = beta q + (1 - beta) p; its gradient goes to x and w. aux_T2 is kept for the
+	 * gradient. keep_at int32 [T+1], keep: row r is restricted to the words keep[keep_at[r]] .., ascending, the target among them, or
+	 * none: all. [T, V] is never stored. */
+	char *(*head_ext)(r1_ctx *c, r1_tensor logp_T, r1_tensor ent_T, r1_tensor lse_T, r1_tensor kl_T /* or none */, r1_tensor aux_T2 /* or none */, r1_tensor x_TD, r1_tensor w_VD,
+	                  r1_tensor packed /* or none */, r1_tensor target_T, r1_tensor temp_T /* or none */, float softcap, r1_tensor y_TC, r1_tensor u_VC, r1_tensor upacked /* or none */,
+	                  float ycap, float beta, r1_tensor keep_at, r1_tensor keep);
+	char *(*head_ext_grad)(r1_ctx *c, r1_tensor dx_TD, r1_tensor dw_VD /* +=; or none */, r1_tensor dlogp_T, r1_tensor dent_T /* or none */, r1_tensor dkl_T /* or none */, r1_tensor ent_T,
+	                       r1_tensor lse_T, r1_tensor aux_T2, r1_tensor x_TD, r1_tensor w_VD, r1_tensor packed, r1_tensor target_T, r1_tensor temp_T, float softcap, r1_tensor y_TC,
+	                       r1_tensor u_VC, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep);
 	/* one draw a row by inverse CDF in float64; the uniform is Philox-4x32-10 of key int32 [2] and counter int32 [B,4] =
 	 * (step, dataset row, sample, position). temp 0: the likeliest token, its log-prob at temperature 1. Ties: lower id. */
 	char *(*head_sample)(r1_ctx *c, r1_tensor token_B /* int32 */, r1_tensor logp_B, r1_tensor ent_B, r1_tensor x_BD, r1_tensor w_VD, r1_tensor packed,
@@ -192,6 +199,13 @@ typedef struct {
 	/* collectives over the ranks of a context; NULL until there is more than one */
 	char *(*all_reduce)(r1_ctx *c, r1_tensor x);
 	char *(*broadcast)(r1_ctx *c, r1_tensor x, int32_t root);
+
+	/* head_sample from a truncated distribution: of each row the words that top-k, then top-p of the mass left, then min-p of the
+	 * likeliest word's probability leave; cut_B3: k (0: all), p (0 or 1: all), min-p (0: all). Words go in the order of larger logit,
+	 * then lower id. kept: int32 [B, (V+31)/32], bit i of a row set where word i was kept. logp, ent: over the kept words, what
+	 * head_ext gives for them. Rows of temperature 0 are not truncated. */
+	char *(*head_sample_keep)(r1_ctx *c, r1_tensor token_B /* int32 */, r1_tensor logp_B, r1_tensor ent_B, r1_tensor kept, r1_tensor x_BD, r1_tensor w_VD, r1_tensor packed,
+	                          r1_tensor temp_B /* or none */, r1_tensor cut_B3, r1_tensor counter_B4, r1_tensor key, float softcap);
 } r1_api;
 
 /* Opens the backend. abi is the caller's R1_ABI; another one is refused. The table is static. */

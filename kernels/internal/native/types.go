@@ -20,6 +20,15 @@ type Tensor struct {
 	ND, DType int32
 }
 
+// HeadModel is one output head: hidden rows X, weight W, W packed or absent.
+type HeadModel struct {
+	X, W, Packed Tensor
+	SoftCap      float32
+}
+
+// HeadRows are the arguments of a head that are one a row; all but Target may be absent.
+type HeadRows struct{ Target, Temp, KeepAt, Keep Tensor }
+
 // Element types, as in r1.h.
 const (
 	F32 int32 = iota
