@@ -18,6 +18,7 @@ import (
 
 func newConvert() *cobra.Command {
 	var dtype string
+	var weightsOnly bool
 	cmd := &cobra.Command{
 		Use:   "convert IN OUT",
 		Short: "Write a model as a Hugging Face folder",
@@ -39,15 +40,16 @@ func newConvert() *cobra.Command {
 			if f, ok := cmd.ErrOrStderr().(*os.File); ok {
 				line = *progress.New(f)
 			}
-			return convert(args[0], args[1], t, &line)
+			return convert(args[0], args[1], t, weightsOnly, &line)
 		},
 	}
 	cmd.Flags().StringVar(&dtype, "dtype", "f32", "of the weights: f32, bf16 or f16")
+	cmd.Flags().BoolVar(&weightsOnly, "weights-only", false, "leave a .gguf file's tokenizer out, as when it is of a kind that is not supported")
 	return cmd
 }
 
 // convert writes beside out and renames, so that out is whole or absent.
-func convert(in, out, dtype string, line *progress.Line) (err error) {
+func convert(in, out, dtype string, weightsOnly bool, line *progress.Line) (err error) {
 	if _, err := os.Lstat(out); err == nil {
 		return fmt.Errorf("%s exists; give the name of a new folder", out)
 	}
@@ -59,7 +61,7 @@ func convert(in, out, dtype string, line *progress.Line) (err error) {
 	if err := os.Chmod(temp, 0o755); err != nil {
 		return err
 	}
-	if filepath.Ext(in) == ".gguf" {
+	if filepath.Ext(in) == ".gguf" && !weightsOnly {
 		if err := writeTokenizer(in, temp); err != nil {
 			return err
 		}
@@ -77,15 +79,18 @@ func convert(in, out, dtype string, line *progress.Line) (err error) {
 	return os.Rename(temp, out)
 }
 
-// writeTokenizer writes the tokenizer's files of a .gguf file.
+// writeTokenizer writes the tokenizer's files of a .gguf file, if it has a tokenizer.
 func writeTokenizer(in, dir string) error {
 	f, err := weights.Open(in)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if f.GGUF()["tokenizer.ggml.model"] == nil {
+		return nil
+	}
 	if _, err := tokenizer.FromGGUF(f.GGUF()); err != nil {
-		return fmt.Errorf("%s: %w", in, err)
+		return fmt.Errorf("%s: %w (or convert with --weights-only)", in, err)
 	}
 	files, err := tokenizer.GGUFFiles(f.GGUF())
 	if err != nil {

@@ -131,33 +131,41 @@ func (f *File) ropeScaling(r *metaReader, head int) map[string]any {
 	return nil
 }
 
-// llama3Scaling finds the parameters of Llama 3's scaling from the factors that llama.cpp has made of them. Its converter
-// gives the released models' low_freq_factor 1, high_freq_factor 4 and 8,192 original positions; the factor is that of the
-// lowest frequency. Factors that these do not give are an error.
+// llama3Scaling finds the parameters of Llama 3's scaling from the factors by which llama.cpp divides each frequency. All
+// released models have low_freq_factor 1 and high_freq_factor 4; then the factor is that of the lowest frequency, and one
+// between the two ends gives the original positions (8,192 where there is none). Factors that these do not give are an error.
 func llama3Scaling(r *metaReader, factors []float32, head int, theta float64) map[string]any {
 	if len(factors) != head/2 || len(factors) == 0 {
 		r.fail("%s has %d factors for heads of %d", ropeFactors, len(factors), head)
 		return nil
 	}
-	const low, high, positions = 1.0, 4.0, 8192.0
-	factor := float64(factors[len(factors)-1])
+	const low, high = 1.0, 4.0
+	factor, positions := float64(factors[len(factors)-1]), 8192.0
+	wavelength := func(i int) float64 { return 2 * math.Pi * math.Pow(theta, float64(2*i)/float64(head)) }
+	for i, f := range factors {
+		if f > 1 && float64(f) < factor {
+			smooth := (1/float64(f) - 1/factor) / (1 - 1/factor)
+			positions = math.Round(wavelength(i) * (smooth*(high-low) + low))
+			break
+		}
+	}
 	for i, got := range factors {
-		wavelength := 2 * math.Pi * math.Pow(theta, float64(2*i)/float64(head))
 		want := 1.0
-		switch {
-		case wavelength > positions/low:
+		switch wl := wavelength(i); {
+		case wl > positions/low:
 			want = factor
-		case wavelength >= positions/high:
-			smooth := (positions/wavelength - low) / (high - low)
+		case wl >= positions/high:
+			smooth := (positions/wl - low) / (high - low)
 			want = 1 / ((1-smooth)/factor + smooth)
 		}
-		if !(math.Abs(float64(got)-want) <= 1e-4*want) {
-			r.fail("%s has factor %g at %d where Llama 3's scaling by %g gives %g: the original config.json is needed", ropeFactors, got, i, factor, want)
+		if !(math.Abs(float64(got)-want) <= 1e-4*want) || positions > 1<<30 {
+			r.fail("%s has factor %g at %d where Llama 3's scaling by %g gives %g: use the Hugging Face folder of the original model", ropeFactors, got, i, factor, want)
 			return nil
 		}
 	}
 	return map[string]any{
-		"rope_type": "llama3", "factor": shortest(float32(factor)), "low_freq_factor": json.Number("1.0"), "high_freq_factor": json.Number("4.0"), "original_max_position_embeddings": 8192,
+		"rope_type": "llama3", "factor": shortest(float32(factor)), "low_freq_factor": json.Number("1.0"), "high_freq_factor": json.Number("4.0"),
+		"original_max_position_embeddings": int(positions),
 	}
 }
 
