@@ -20,8 +20,8 @@ type Model interface {
 	Save(dir string) error
 }
 
-// Weights is a model in a checkpoint, in the Hugging Face files that Save writes. Restore writes their values into the model's
-// parameters. sub is a folder inside the checkpoint; empty: the checkpoint itself.
+// Weights is a model in a checkpoint, in the Hugging Face files that Save writes, or peft's where it has an adapter. Restore writes
+// their values into the model's parameters. sub is a folder inside the checkpoint; empty: the checkpoint itself.
 func Weights(m Model, sub string) Part { return weightsPart{m, sub} }
 
 type weightsPart struct {
@@ -39,13 +39,17 @@ func (p weightsPart) Save(dir string) error {
 
 func (p weightsPart) Restore(dir string) (err error) {
 	dir = filepath.Join(dir, p.sub)
-	f, err := weights.Open(dir)
+	path, prefix := dir, ""
+	if adapter := filepath.Join(dir, "adapter_model.safetensors"); exists(adapter) {
+		path, prefix = adapter, "base_model.model." // as peft names an adapter's arrays
+	}
+	f, err := weights.Open(path)
 	if err != nil {
 		return fmt.Errorf("pipeline: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	for _, q := range p.m.Params() {
-		t, err := f.Tensor(q.Name)
+		t, err := f.Tensor(prefix + q.Name)
 		if err != nil {
 			return fmt.Errorf("pipeline: %s: %w", dir, err)
 		}
@@ -61,6 +65,11 @@ func (p weightsPart) Restore(dir string) (err error) {
 		}
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // Moments is an optimiser in a checkpoint: optimizer.safetensors with each parameter's two moments and the step.

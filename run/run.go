@@ -178,3 +178,22 @@ func (r *Run) mendMetrics(keep func(step int64) bool) error {
 	_, err = r.metrics.Seek(0, io.SeekEnd)
 	return err
 }
+
+// Clear removes what a run left in the directory: checkpoints, metrics, events, rollouts. Files that are not a run's stay.
+func (r *Run) Clear() error {
+	if r.events != nil {
+		return fmt.Errorf("run: %s: cleared after metrics were written", r.dir)
+	}
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); strings.HasPrefix(name, checkpoint) || strings.HasPrefix(name, "events.out.tfevents.") || name == "rollouts" {
+			if err := os.RemoveAll(filepath.Join(r.dir, name)); err != nil {
+				return fmt.Errorf("run: %w", err)
+			}
+		}
+	}
+	return r.Rewind(-1)
+}

@@ -5,6 +5,7 @@ package recipe
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"os"
@@ -237,6 +238,7 @@ func Read(path string, fs *pflag.FlagSet, foreign Foreign) (ignored []string, er
 		if err := setNode(f, value); err != nil {
 			wrong = append(wrong, fmt.Sprintf("%s: %v", at, err))
 		}
+		f.Changed = true
 	}
 	if len(wrong) > 0 {
 		return nil, fmt.Errorf("recipe: %s", strings.Join(wrong, "\n  "))
@@ -338,4 +340,19 @@ func Keys(v any) []string {
 	names := map[string]bool{}
 	fields(reflect.ValueOf(v).Elem(), func(key, _ string, _ reflect.Value) { names[key] = true })
 	return slices.Sorted(maps.Keys(names))
+}
+
+// Write writes the struct that v points to as YAML that Read reads: what a run was made with, for doing it again.
+func Write(w io.Writer, v any) error {
+	var err error
+	walk(reflect.ValueOf(v).Elem(), func(t reflect.StructField, f reflect.Value) {
+		if err != nil || f.Kind() == reflect.Pointer && f.IsNil() || f.Kind() == reflect.Map && f.Len() == 0 {
+			return
+		}
+		var text []byte
+		if text, err = json.Marshal(f.Interface()); err == nil { // JSON is YAML
+			_, err = fmt.Fprintf(w, "%s: %s\n", t.Tag.Get("key"), text)
+		}
+	})
+	return err
 }

@@ -44,7 +44,7 @@ type Optimizer struct {
 	WeightDecay  float64        `key:"weight_decay" help:"of matrices, not of norms and biases"`
 	Beta1        float64        `key:"adam_beta1" help:"decay of the first moment"`
 	Beta2        float64        `key:"adam_beta2" help:"decay of the second moment"`
-	Epsilon      float64        `key:"adam_epsilon" help:"added to the root of the second moment"`
+	AdamEpsilon  float64        `key:"adam_epsilon" help:"added to the root of the second moment"`
 }
 
 // defaults as transformers' TrainingArguments has them.
@@ -53,11 +53,11 @@ func defaultOutput() Output {
 }
 
 func defaultOptimizer(lr float64) Optimizer {
-	return Optimizer{LearningRate: lr, Scheduler: "linear", MaxGradNorm: 1, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}
+	return Optimizer{LearningRate: lr, Scheduler: "linear", MaxGradNorm: 1, Beta1: 0.9, Beta2: 0.999, AdamEpsilon: 1e-8}
 }
 
 func (o Optimizer) config() optim.Config {
-	return optim.Config{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Epsilon, Decay: o.WeightDecay, MaxNorm: o.MaxGradNorm}
+	return optim.Config{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.AdamEpsilon, Decay: o.WeightDecay, MaxNorm: o.MaxGradNorm}
 }
 
 // schedule is the learning rate's factor over optimiser steps.

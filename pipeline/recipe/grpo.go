@@ -32,22 +32,23 @@ type Adapter struct {
 
 // Problems are what is trained on and measured with.
 type Problems struct {
-	Dataset      string  `key:"dataset_name" help:"a file (jsonl, json, csv, parquet), a folder or a hub id"`
-	Config       string  `key:"dataset_config" help:"configuration of a hub data set"`
-	TrainSplit   string  `key:"dataset_train_split" help:"split to train on"`
-	TestSplit    string  `key:"dataset_test_split" help:"split to measure on, where it is there"`
-	EvalDataset  string  `key:"eval_dataset_name" help:"another data set to measure on"`
-	EvalRows     int     `key:"eval_rows" help:"rows of it that are measured, the first ones; 0: all"`
-	EvalSamples  int     `key:"eval_samples" help:"completions of each, drawn at eval_temperature"`
-	EvalTemp     float64 `key:"eval_temperature" help:"0: the likeliest token"`
-	PromptColumn string  `key:"dataset_prompt_column" help:"the question: text, or messages"`
-	AnswerColumn string  `key:"dataset_answer_column" help:"the reference answer; absent: answer, solution or target"`
-	System       string  `key:"system_prompt" help:"a system message before every question"`
-	Template     string  `key:"prompt_template" help:"chat: the model's own; r1zero: the paper's, for base models; none: the text as it is; absent: chat where the model has one, else r1zero"`
-	Shuffle      bool    `key:"shuffle_dataset" help:"a new order every epoch; false: as in the file"`
-	MaxPrompt    int     `key:"max_prompt_length" help:"longer prompts are left out, and counted; 0: no limit"`
-	Epochs       float64 `key:"num_train_epochs" help:"passes over the data where max_steps is not given"`
-	MaxSteps     int     `key:"max_steps" help:"optimiser steps; -1: as num_train_epochs says"`
+	Dataset      string         `key:"dataset_name" help:"a file (jsonl, json, csv, parquet), a folder or a hub id"`
+	Config       string         `key:"dataset_config" help:"configuration of a hub data set"`
+	TrainSplit   string         `key:"dataset_train_split" help:"split to train on"`
+	TestSplit    string         `key:"dataset_test_split" help:"split to measure on, where it is there"`
+	EvalDataset  string         `key:"eval_dataset_name" help:"another data set to measure on"`
+	EvalRows     int            `key:"eval_rows" help:"rows of it that are measured, the first ones; 0: all"`
+	EvalSamples  int            `key:"eval_samples" help:"completions of each, drawn at eval_temperature"`
+	EvalTemp     float64        `key:"eval_temperature" help:"0: the likeliest token"`
+	PromptColumn string         `key:"dataset_prompt_column" help:"the question: text, or messages"`
+	AnswerColumn string         `key:"dataset_answer_column" help:"the reference answer; absent: answer, solution or target"`
+	System       string         `key:"system_prompt" help:"a system message before every question"`
+	Template     string         `key:"prompt_template" help:"chat: the model's own; r1zero: the paper's, for base models; none: the text as it is; absent: chat where the model has one, else r1zero"`
+	TemplateArgs map[string]any `key:"chat_template_kwargs" help:"variables for the chat template, such as {\"enable_thinking\": true}"`
+	Shuffle      bool           `key:"shuffle_dataset" help:"a new order every epoch; false: as in the file"`
+	MaxPrompt    int            `key:"max_prompt_length" help:"longer prompts are left out, and counted; 0: no limit"`
+	Epochs       float64        `key:"num_train_epochs" help:"passes over the data where max_steps is not given"`
+	MaxSteps     int            `key:"max_steps" help:"optimiser steps; -1: as num_train_epochs says"`
 }
 
 // Sampling is how completions are drawn.
@@ -74,6 +75,7 @@ type Objective struct {
 	Epsilon       float64  `key:"epsilon" help:"the ratio is clipped below at 1 - epsilon"`
 	EpsilonHigh   *float64 `key:"epsilon_high" help:"and above at 1 + epsilon_high; absent: epsilon"`
 	Delta         *float64 `key:"delta" help:"bounds the ratio where the advantage is negative"`
+	OffPolicy     *float64 `key:"off_policy_mask_threshold" help:"leave out completions with a negative advantage that the policy has moved away from by more than this"`
 	SapoPos       float64  `key:"sapo_temperature_pos" help:"of SAPO's gate"`
 	SapoNeg       float64  `key:"sapo_temperature_neg" help:"of SAPO's gate"`
 	VespoKPos     float64  `key:"vespo_k_pos" help:"of VESPO"`
@@ -94,6 +96,7 @@ type Objective struct {
 	SharePrompt   bool     `key:"share_prompt" help:"run a group's prompt once for all its completions in training"`
 	Preflight     int      `key:"preflight" help:"prompts sampled before step 0 to see whether anything can be learnt; 0: none" run:"-"`
 	Print         *int     `key:"num_completions_to_print" help:"completions shown now and then" run:"-"`
+	PrintEvery    int      `key:"print_steps" help:"steps between them" run:"-"`
 	LogRollouts   bool     `key:"log_completions" help:"write every step's completions to rollouts/" run:"-"`
 	ReportTo      string   `key:"report_to" help:"TensorBoard events are always written" run:"-"`
 }
@@ -109,7 +112,7 @@ func NewGRPO() *GRPO {
 		Sampling: Sampling{Samples: 8, MaxTokens: 512, Temperature: 1, TopP: 1},
 		Objective: Objective{
 			Loss: "dapo", Level: "token", ScaleRewards: "group", KL: "k3", Unbiased: true, Epsilon: 0.2, SapoPos: 1, SapoNeg: 1.05, VespoKPos: 2, VespoLPos: 3, VespoKNeg: 3, VespoLNeg: 2,
-			TopEntropy: 1, SyncSteps: 512, SyncAlpha: 0.6, Iterations: 1, DeviceBatch: 8, Accumulate: 1, Preflight: 64, Print: &three, LogRollouts: true, ReportTo: "tensorboard",
+			TopEntropy: 1, SyncSteps: 512, SyncAlpha: 0.6, Iterations: 1, DeviceBatch: 8, Accumulate: 1, Preflight: 64, Print: &three, PrintEvery: 50, LogRollouts: true, ReportTo: "tensorboard",
 		},
 	}
 }
@@ -161,12 +164,24 @@ func (o Objective) loss(c *grpo.LossConfig) error {
 		c.Normalize = grpo.Constant
 	case "luspo":
 		c.Normalize = grpo.PerCompletion
+	case "vespo":
+		c.Normalize, c.Surrogate = grpo.PerToken, grpo.VESPO(grpo.Gamma{K: float32(o.VespoKPos), Lambda: float32(o.VespoLPos)}, grpo.Gamma{K: float32(o.VespoKNeg), Lambda: float32(o.VespoLNeg)})
 	case "cispo":
-		c.Normalize, c.Surrogate = grpo.PerToken, grpo.CISPO(1+c.EpsilonHigh)
+		c.Normalize, c.Surrogate = grpo.PerToken, grpo.CISPO(c.EpsilonHigh)
 	case "sapo":
 		c.Normalize, c.Surrogate = grpo.PerSequence, grpo.SAPO(float32(o.SapoPos), float32(o.SapoNeg))
 	default:
-		return fmt.Errorf("recipe: loss_type is %q, want grpo, dapo, bnpo, dr_grpo, cispo, sapo or luspo", o.Loss)
+		return fmt.Errorf("recipe: loss_type is %q, want grpo, dapo, bnpo, dr_grpo, cispo, sapo, luspo or vespo", o.Loss)
+	}
+	if o.OffPolicy != nil {
+		c.Mask = grpo.OffPolicy(float32(*o.OffPolicy))
+	}
+	switch {
+	case o.KL == "k3" && o.Unbiased:
+		c.KL = grpo.Unbiased(grpo.K3)
+	case o.KL == "k3":
+	default:
+		return fmt.Errorf("recipe: kl_estimator is %q, want k3", o.KL)
 	}
 	switch o.Level {
 	case "token":

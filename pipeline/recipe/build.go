@@ -1,0 +1,284 @@
+package recipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gor1/gor1/data"
+	"github.com/gor1/gor1/grpo"
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/model/tokenizer"
+	"github.com/gor1/gor1/pipeline"
+	"github.com/gor1/gor1/reward"
+	"github.com/gor1/gor1/sampling"
+)
+
+// presets are the papers' values, by key, for what neither flags nor file give.
+var presets = map[string]map[string]string{
+	// arXiv 2501.12948 and its supplement: 32 questions x 16 completions a step, 8,192 completions drawn at once.
+	"r1zero": {
+		"learning_rate": "3e-6", "lr_scheduler_type": "constant", "beta": "0.001", "epsilon": "10", "loss_type": "grpo", "temperature": "1", "num_generations": "16", "per_device_train_batch_size": "512",
+		"generation_batch_size": "8192", "max_completion_length": "32768", "sync_ref_model": "true", "ref_model_sync_steps": "400", "ref_model_mixup_alpha": "1", "use_bias_correction_kl": "false",
+	},
+	// arXiv 2503.14476, section 4.1: 512 prompts x 16, mini-batches of 512, clip-higher, dynamic sampling.
+	"dapo": {
+		"learning_rate": "1e-6", "lr_scheduler_type": "constant", "beta": "0", "epsilon": "0.2", "epsilon_high": "0.28", "loss_type": "dapo", "num_generations": "16", "per_device_train_batch_size": "512",
+		"generation_batch_size": "8192", "max_completion_length": "20480", "dynamic_sampling": "10",
+	},
+	// arXiv 2503.20783, section 3.2.
+	"dr_grpo": {"learning_rate": "1e-6", "lr_scheduler_type": "constant", "beta": "0", "epsilon": "0.2", "loss_type": "dr_grpo", "scale_rewards": "none"},
+}
+
+// Complete sets what a preset says and neither flags nor file gave. fs must be the set that v was bound to.
+func (g *GRPO) Complete(fs *pflag.FlagSet) error {
+	if g.Preset == "" {
+		return nil
+	}
+	values, ok := presets[g.Preset]
+	if g.Preset == "r1" { // R1's first RL stage has R1-Zero's values
+		values, ok = presets["r1zero"], true
+	}
+	if !ok {
+		return fmt.Errorf("recipe: preset is %q, want r1zero, r1, dapo or dr_grpo", g.Preset)
+	}
+	for key, value := range values {
+		if f := fs.Lookup(key); !f.Changed {
+			if err := f.Value.Set(value); err != nil {
+				return fmt.Errorf("recipe: preset %s: %s: %w", g.Preset, key, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Prepared is a stage that is ready to run. Close frees the model and the device.
+type Prepared struct {
+	pipeline.GRPO
+	Notes []string // what a user should know: rows left out, defaults chosen
+	close []func() error
+}
+
+// Close frees what Prepare made, in reverse.
+func (p *Prepared) Close() error {
+	var errs []error
+	for i := len(p.close) - 1; i >= 0; i-- {
+		errs = append(errs, p.close[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// Sources are where models and data sets that are not folders come from.
+type Sources struct {
+	Model func(ctx context.Context, nameOrPath, revision string) (dir string, err error) // nil: folders only
+	Data  data.Hub                                                                       // nil: files and folders only
+}
+
+// Prepare opens device, model and data and makes the stage.
+func (g *GRPO) Prepare(ctx context.Context, from Sources) (*Prepared, error) {
+	p := &Prepared{}
+	if err := g.prepare(ctx, from, p); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
+	dir, err := g.openModel(ctx, from, p)
+	if err != nil {
+		return err
+	}
+	if p.Train, err = g.train(); err != nil {
+		return err
+	}
+	if p.Score, p.Compare, err = g.score(); err != nil {
+		return err
+	}
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		return err
+	}
+	f, special, note, err := g.template(dir, tok)
+	if err != nil {
+		return err
+	}
+	p.note(note)
+	c := codec{tok, special}
+	p.Sample = sampling.Options{Codec: c, Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens, Seed: g.Seed, EOS: ends(tok, p.Policy)}
+	train, held, err := g.problems(ctx, from, p, f, c)
+	if err != nil {
+		return err
+	}
+	p.Problems = pipeline.NewStream(train, g.Seed, g.Shuffle)
+	if len(held) > 0 {
+		p.HeldOut = pipeline.HeldOut{Problems: held, Score: reward.Accuracy, Samples: g.EvalSamples, Temperature: float32(g.EvalTemp)}
+		if g.EvalStrategy == "steps" {
+			p.HeldOut.Every = g.EvalSteps
+		}
+	}
+	if err := g.steps(p); err != nil {
+		return err
+	}
+	p.Parts = append(p.Parts, pipeline.Files(dir, pipeline.TokenizerFiles...))
+	p.Alarms = pipeline.DefaultAlarms()
+	config := Values(g)
+	config["problems"] = fmt.Sprintf("%016x", p.Problems.Fingerprint(func(q reward.Problem) string { return q.Prompt + "\x00" + q.Answer }))
+	p.Config = config
+	return nil
+}
+
+func (p *Prepared) note(text string) {
+	if text != "" {
+		p.Notes = append(p.Notes, text)
+	}
+}
+
+// ends are the ids that end a completion: the tokenizer's and the model's.
+func ends(tok *tokenizer.Tokenizer, m *model.LM) []int32 {
+	ids := tok.EOS()
+	for _, id := range m.Config().EOS {
+		ids = append(ids, int32(id))
+	}
+	return ids
+}
+
+// openModel loads the policy, its adapter, and the reference where the objective has one.
+func (g *GRPO) openModel(ctx context.Context, from Sources, p *Prepared) (dir string, err error) {
+	if g.Model.Model == "" {
+		return "", errors.New("recipe: model_name_or_path is missing: a Hugging Face folder or hub id")
+	}
+	dir = g.Model.Model
+	if from.Model != nil {
+		if dir, err = from.Model(ctx, dir, g.Revision); err != nil {
+			return "", err
+		}
+	}
+	dev, err := kernels.Open(g.Device, kernels.Options{Threads: g.Threads, ISA: g.ISA})
+	if err != nil {
+		return "", err
+	}
+	p.close = append(p.close, dev.Close)
+	base, err := model.Load(dev, dir, model.Options{})
+	if err != nil {
+		return "", err
+	}
+	p.close = append(p.close, base.Close)
+	p.Policy = base
+	if g.Use {
+		if g.Dropout != 0 {
+			return "", fmt.Errorf("recipe: lora_dropout is %g: with dropout the policy that samples is not the one that is trained; set it to 0", g.Dropout)
+		}
+		targets := g.Targets
+		if len(targets) == 0 {
+			targets = []string{model.AllLinear}
+		}
+		if p.Policy, err = base.WithLoRA(model.LoRAConfig{R: g.Rank, Alpha: g.Alpha, RSLoRA: g.RSLoRA, Targets: targets, Base: g.Model.Model}, g.Seed); err != nil {
+			return "", err
+		}
+		p.close = append(p.close, p.Policy.Close)
+	}
+	if g.Beta == 0 {
+		return dir, nil
+	}
+	if g.Use {
+		p.Ref = base // frozen, at no cost
+		return dir, nil
+	}
+	ref, err := base.Clone()
+	if err != nil {
+		return "", fmt.Errorf("recipe: the reference of beta %g needs a second copy of the weights (use_peft needs none): %w", g.Beta, err)
+	}
+	p.close = append(p.close, ref.Close)
+	p.Ref = ref
+	return dir, nil
+}
+
+// train is the trainer's configuration, but for what depends on the number of steps.
+func (g *GRPO) train() (grpo.Config, error) {
+	c := grpo.Config{LearningRate: g.LearningRate, Optim: g.config(), Epochs: g.Iterations, MaxTokens: g.MaxTokens, MicroTokens: g.MicroTokens, SharePrompt: g.SharePrompt}
+	c.Loss = grpo.LossConfig{EpsilonLow: float32(g.Epsilon), EpsilonHigh: float32(g.Epsilon), Beta: float32(g.Beta), Entropy: float32(g.EntropyCoef)}
+	if g.EpsilonHigh != nil {
+		c.Loss.EpsilonHigh = float32(*g.EpsilonHigh)
+	}
+	if g.Delta != nil {
+		c.Loss.Delta = float32(*g.Delta)
+	}
+	if err := g.loss(&c.Loss); err != nil {
+		return c, err
+	}
+	var err error
+	c.Scale, err = g.scale()
+	return c, err
+}
+
+// problems reads both splits.
+func (g *GRPO) problems(ctx context.Context, from Sources, p *Prepared, f render, c codec) (train, held []reward.Problem, err error) {
+	if g.Dataset == "" {
+		return nil, nil, errors.New("recipe: dataset_name is missing: a file (jsonl, json, csv, parquet), a folder or a hub id")
+	}
+	limit := p.Policy.Config().MaxPositions - g.MaxTokens + 1
+	if limit < 1 {
+		return nil, nil, fmt.Errorf("recipe: max_completion_length is %d, the model has %d positions", g.MaxTokens, p.Policy.Config().MaxPositions)
+	}
+	if g.MaxPrompt > 0 {
+		limit = min(limit, g.MaxPrompt)
+	}
+	train, long, err := g.Problems.read(ctx, g.Dataset, g.TrainSplit, f, c, limit, 0, from.Data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if long > 0 {
+		p.note(fmt.Sprintf("%d of %d prompts are longer than %d tokens and left out", long, long+len(train), limit))
+	}
+	name, split := g.Dataset, g.TestSplit
+	if g.EvalDataset != "" {
+		name = g.EvalDataset
+	} else if split == g.TrainSplit {
+		return train, nil, nil
+	}
+	held, long, err = g.Problems.read(ctx, name, split, f, c, limit, g.EvalRows, from.Data)
+	if err != nil && g.EvalDataset == "" {
+		p.note("nothing is held out: " + strings.TrimPrefix(err.Error(), "data: "))
+		return train, nil, nil
+	}
+	if long > 0 {
+		p.note(fmt.Sprintf("%d held-out prompts are longer than %d tokens and left out", long, limit))
+	}
+	return train, held, err
+}
+
+// steps sets batch, steps and schedule.
+func (g *GRPO) steps(p *Prepared) error {
+	prompts, mini, err := g.batch(g.Samples)
+	if err != nil {
+		return err
+	}
+	p.Batch = pipeline.Batch{Prompts: prompts, Samples: g.Samples, Refill: g.Refill}
+	p.Train.MiniBatches = mini
+	n, err := g.rollouts(p.Problems.Len(), prompts, mini)
+	if err != nil {
+		return err
+	}
+	if p.Train.Schedule, err = g.schedule(n * mini * max(g.Iterations, 1)); err != nil {
+		return err
+	}
+	p.Every = pipeline.Every{Steps: n}
+	if g.SaveStrategy == "steps" {
+		p.Every.Save = g.SaveSteps
+	}
+	if g.SaveLimit != nil {
+		p.Every.Keep = *g.SaveLimit
+	}
+	if g.LogRollouts {
+		p.Every.Rollouts = 1
+	}
+	if math.IsNaN(g.Temperature) || g.Temperature <= 0 {
+		return fmt.Errorf("recipe: temperature is %g: greedy completions of a prompt are all the same and teach nothing; want more than 0", g.Temperature)
+	}
+	return nil
+}

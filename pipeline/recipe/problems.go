@@ -1,0 +1,114 @@
+package recipe
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gor1/gor1/data"
+	"github.com/gor1/gor1/model/tokenizer"
+	"github.com/gor1/gor1/reward"
+)
+
+// answerColumns are where the reference answer is looked for where no column is named.
+var answerColumns = []string{"answer", "solution", "target"}
+
+// r1zero is the template of arXiv 2501.12948, table 1, in one paragraph, with the question in place of %s.
+const r1zero = "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant first thinks about the reasoning process in the mind and then provides the user with the answer. " +
+	"The reasoning process and answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>. User: %s Assistant:"
+
+// codec is a model's tokenizer as the sampler wants it.
+type codec struct {
+	tok     *tokenizer.Tokenizer
+	special bool // prompts are texts without the tokens that begin a text; a chat template writes them itself
+}
+
+// Encode turns a prompt into ids.
+func (c codec) Encode(text string) ([]int32, error) { return c.tok.Encode(text, c.special), nil }
+
+// Decode turns a completion into the text that rewards read.
+func (c codec) Decode(ids []int32) string { return c.tok.Decode(ids, true) }
+
+// render makes the text of a prompt.
+type render func(system string, c data.Content, row data.Row) (string, error)
+
+// prompts are the ways to make one.
+func plain(system string, c data.Content, row data.Row) (string, error) {
+	if c.Messages != nil || system != "" {
+		return "", fmt.Errorf("recipe: %s: prompt_template none takes a prompt that is a text and no system_prompt", row.Place)
+	}
+	return c.Text, nil
+}
+
+func zero(system string, c data.Content, row data.Row) (string, error) {
+	question := c.Text
+	if n := len(c.Messages); n > 0 {
+		question = c.Messages[n-1].Content
+	}
+	if system != "" {
+		return "", fmt.Errorf("recipe: prompt_template r1zero has no place for a system_prompt")
+	}
+	return fmt.Sprintf(r1zero, question), nil
+}
+
+// problem makes a problem of a row.
+func (p Problems) problem(row data.Row, f render) (reward.Problem, error) {
+	c, err := row.Content(p.PromptColumn)
+	if err != nil {
+		return reward.Problem{}, err
+	}
+	out := reward.Problem{ID: row.Place.String(), Columns: map[string]any{}}
+	if out.Prompt, err = f(p.System, c, row); err != nil {
+		return out, err
+	}
+	for _, field := range row.Fields {
+		out.Columns[field.Name] = field.Value
+	}
+	column := p.AnswerColumn
+	for _, name := range answerColumns {
+		if column == "" && row.Has(name) {
+			column = name
+		}
+	}
+	if column == "" {
+		return out, nil
+	}
+	v, ok := row.Fields.Get(column)
+	if !ok {
+		return out, &data.RowError{Place: row.Place, Field: column, Err: fmt.Errorf("there is no such column; dataset_answer_column names it")}
+	}
+	out.Answer = fmt.Sprint(v)
+	if v == nil {
+		out.Answer = ""
+	}
+	return out, nil
+}
+
+// read reads a split as problems; prompts longer than limit tokens are left out and counted.
+func (p Problems) read(ctx context.Context, name, split string, f render, c codec, limit, most int, hub data.Hub) (all []reward.Problem, long int, err error) {
+	set, err := data.Open(ctx, name, data.Options{Split: split, Config: p.Config, Hub: hub})
+	if err != nil {
+		return nil, 0, err
+	}
+	for row, err := range set.Rows(ctx, data.Cursor{}) {
+		if err != nil {
+			return nil, 0, err
+		}
+		q, err := p.problem(row, f)
+		if err != nil {
+			return nil, 0, err
+		}
+		if ids, err := c.Encode(q.Prompt); err != nil {
+			return nil, 0, err
+		} else if len(ids) > limit {
+			long++
+			continue
+		}
+		if all = append(all, q); most > 0 && len(all) == most {
+			break
+		}
+	}
+	if len(all) == 0 {
+		return nil, long, fmt.Errorf("recipe: %s, split %s: all %d prompts are longer than %d tokens; raise max_prompt_length or shorten max_completion_length", name, split, long, limit)
+	}
+	return all, long, nil
+}

@@ -1,0 +1,150 @@
+package recipe_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gor1/gor1/pipeline/recipe"
+)
+
+func bound() (*recipe.GRPO, *pflag.FlagSet) {
+	g := recipe.NewGRPO()
+	fs := pflag.NewFlagSet("grpo", pflag.ContinueOnError)
+	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
+	})
+	recipe.Bind(fs, g)
+	return g, fs
+}
+
+func file(t *testing.T, text string) string {
+	path := filepath.Join(t.TempDir(), "recipe.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	return path
+}
+
+// Every key of TRL's GRPO is ours, ignored with a reason, or refused with one; none is two of these.
+func TestEveryTRLKey(t *testing.T) {
+	text, err := os.ReadFile("testdata/trl_keys.json")
+	require.NoError(t, err)
+	var file struct{ Keys map[string][]string }
+	require.NoError(t, json.Unmarshal(text, &file))
+	_, fs := bound()
+	n := 0
+	for _, keys := range file.Keys {
+		for _, k := range keys {
+			_, ignored := recipe.TRL.Ignored[k]
+			_, refused := recipe.TRL.Refused[k]
+			known := 0
+			for _, is := range []bool{fs.Lookup(k) != nil, ignored, refused} {
+				if is {
+					known++
+				}
+			}
+			require.Equal(t, 1, known, "%s: flag %v, ignored %v, refused %v", k, fs.Lookup(k) != nil, ignored, refused)
+			n++
+		}
+	}
+	require.Greater(t, n, 200)
+	for k, why := range recipe.TRL.Refused {
+		require.NotEmpty(t, why, k)
+	}
+}
+
+// A file sets what the flags do not; what it ignores is told, and so is everything wrong with it at once.
+func TestRead(t *testing.T) {
+	g, fs := bound()
+	require.NoError(t, fs.Parse([]string{"--learning_rate", "2e-6", "--num-generations=4"}))
+	ignored, err := recipe.Read(file(t, `
+learning_rate: 1.0e-05      # the flag wins
+lr_scheduler_type: cosine_with_min_lr
+lr_scheduler_kwargs: {min_lr_rate: 0.1}
+bf16: true
+use_vllm: true
+reward_funcs: [accuracy, format, tag_count]
+reward_weights:
+- 1.0
+- 0.5
+- 0.25
+epsilon_high: 0.28
+beta: 1e-3
+save_total_limit: null
+repetition_penalty: 1.0
+system_prompt: |
+  Think first.
+`), fs, recipe.TRL)
+	require.NoError(t, err)
+	require.Len(t, ignored, 2)
+	require.Contains(t, strings.Join(ignored, "\n"), "bf16: computed in fp32")
+	require.Equal(t, 2e-6, g.LearningRate)
+	require.Equal(t, 4, g.Samples)
+	require.Equal(t, []string{"accuracy", "format", "tag_count"}, g.Funcs)
+	require.Equal(t, []float64{1, 0.5, 0.25}, g.Weights)
+	require.Equal(t, 0.28, *g.EpsilonHigh)
+	require.Equal(t, 0.001, g.Beta)
+	require.Nil(t, g.SaveLimit)
+	require.Equal(t, map[string]any{"min_lr_rate": 0.1}, g.SchedulerArg)
+	require.Equal(t, "Think first.\n", g.System)
+
+	_, fs = bound()
+	_, err = recipe.Read(file(t, "learning_rat: 1\nrepetition_penalty: 1.1\nnum_generations: many\nbeta: [1]\nseed: 1\nseed: 2\n"), fs, recipe.TRL)
+	for _, want := range []string{
+		":1: learning_rat is unknown; did you mean learning_rate?", ":2: repetition_penalty is \"1.1\", which this library does not do: the sampler would not be the policy",
+		`:3: num_generations: "many" is not an integer`, ":4: beta: is a list, want one number", ":6: seed was given on line 5 already",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+	for text, want := range map[string]string{"": "is empty", "- a": "want keys and values", "a: [": "did not find"} {
+		_, fs = bound()
+		_, err = recipe.Read(file(t, text), fs, recipe.TRL)
+		require.ErrorContains(t, err, want, text)
+	}
+}
+
+// What Write writes, Read reads: a run's config.yaml makes the same run.
+func TestWriteRead(t *testing.T) {
+	g, _ := bound()
+	low := 0.05
+	g.MinP, g.Funcs, g.SchedulerArg, g.System = &low, []string{"accuracy"}, map[string]any{"min_lr": 1e-7}, "say: \"hi\"\n- x"
+	var b bytes.Buffer
+	require.NoError(t, recipe.Write(&b, g))
+	h, fs := bound()
+	_, err := recipe.Read(file(t, b.String()), fs, recipe.TRL)
+	require.NoError(t, err)
+	require.Equal(t, g, h)
+	require.Equal(t, recipe.Values(g), recipe.Values(h))
+	require.NotContains(t, recipe.Values(g), "threads", "where a run is computed is not what it is")
+}
+
+// A preset sets what neither the flags nor the file did.
+func TestPreset(t *testing.T) {
+	g, fs := bound()
+	require.NoError(t, fs.Parse([]string{"--beta", "0.04", "--preset", "r1zero"}))
+	_, err := recipe.Read(file(t, "num_generations: 8\n"), fs, recipe.TRL)
+	require.NoError(t, err)
+	require.NoError(t, g.Complete(fs))
+	require.Equal(t, []any{0.04, 8, 3e-6, 10.0, "grpo", true, 400}, []any{g.Beta, g.Samples, g.LearningRate, g.Objective.Epsilon, g.Loss, g.SyncRef, g.SyncSteps})
+	g.Preset = "r2"
+	require.ErrorContains(t, g.Complete(fs), `preset is "r2"`)
+}
+
+func ExampleRead() {
+	g := recipe.NewGRPO()
+	fs := pflag.NewFlagSet("grpo", pflag.ContinueOnError)
+	recipe.Bind(fs, g)
+	dir, _ := os.MkdirTemp("", "recipe")
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "recipe.yaml")
+	_ = os.WriteFile(path, []byte("num_generations: 16\nuse_vllm: true\n"), 0o644)
+	ignored, err := recipe.Read(path, fs, recipe.TRL)
+	fmt.Println(g.Samples, ignored, err)
+	// Output: 16 [use_vllm: completions come from the trainer's own weights and kernels, in this process] <nil>
+}
