@@ -101,7 +101,7 @@ func TestFormatsAgree(t *testing.T) {
 	}
 }
 
-var formats = []string{"gsm8k.jsonl", "gsm8k.jsonl.gz", "gsm8k.jsonl.zst", "gsm8k.json", "gsm8k_object.json", "gsm8k.csv"}
+var formats = []string{"gsm8k.jsonl", "gsm8k.jsonl.gz", "gsm8k.jsonl.zst", "gsm8k.json", "gsm8k_object.json", "gsm8k.csv", "gsm8k.parquet", "gsm8k_zstd.parquet", "gsm8k_gzip.parquet"}
 
 // After a cursor, written as JSON and read again, the rest is the same rows with the same cursors.
 func TestResume(t *testing.T) {

@@ -131,7 +131,7 @@ func (d *Dataset) open(f file, at Cursor) (reader, error) {
 	case ".csv":
 		return openCSV(f, d.o, at)
 	}
-	return nil, fmt.Errorf("data: %s: Parquet cannot be read yet", f.name)
+	return openParquet(f, at)
 }
 
 // Rows gives the rows of all files in order. A data set without rows is an error.

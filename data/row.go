@@ -11,7 +11,7 @@ import (
 
 // Field is a named value of a row or an object.
 //
-// A value is nil, bool, int64, json.Number (an integer beyond int64, its digits), float64, string, []byte, time.Time, []any or
+// A value is nil, bool, int64, json.Number (all digits of an integer beyond int64 or of a decimal), float64, string, []byte, time.Time, []any or
 // Object. Integers stay integers; []byte and time.Time come from Parquet only.
 type Field struct {
 	Name  string
@@ -225,8 +225,10 @@ func describe(v any) string {
 		return "null"
 	case bool:
 		kind = "a boolean"
-	case int64, json.Number:
+	case int64:
 		kind = "an integer"
+	case json.Number:
+		kind = "a number"
 	case float64:
 		return fmt.Sprintf("%v (a float)", v) // NaN has no JSON
 	case string:
