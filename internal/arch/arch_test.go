@@ -38,6 +38,8 @@ var rooms = map[string][]string{
 	"pipeline":         {"kernels", "model", "model/weights", "sampling", "reward", "data", "optim", "sft", "grpo", "distill", "eval", "run"},
 	"pipeline/recipe":  {"*"},
 	"reward/code":      {"reward", "reward/code/sandbox"},
+	"reward/lang":      {"reward"},
+	"reward/remote":    {"reward"},
 	"internal/toy":     {"kernels", "model", "optim", "reward", "sampling", "sft"},
 	"internal/toy/lab": {"internal/progress", "internal/toy", "grpo", "kernels", "model", "reward", "run", "sampling"},
 	"cmd/r1":           {"*"},
