@@ -396,6 +396,19 @@ func (m *LM) Sample(s *kernels.Scope, hiddenBD *kernels.Tensor, o kernels.Sample
 	return s.SampleHead(hiddenBD, m.head.Tensor, o)
 }
 
+// SampleKeep is [LM.Sample] from truncated distributions: keptBW has the bits of the words each row chose among
+// (kernels.Scope.SampleHeadKeep).
+func (m *LM) SampleKeep(s *kernels.Scope, hiddenBD *kernels.Tensor, o kernels.SampleOptions, cuts []kernels.Truncation) (tokenB, logpB, entropyB, keptBW *kernels.Tensor) {
+	o.SoftCap = m.headCap()
+	return s.SampleHeadKeep(hiddenBD, m.head.Tensor, o, cuts)
+}
+
+// OutputHead is the head's weight [V, D] and soft-cap (0: none), for losses that look at the whole distribution after rows of
+// [LM.Forward].
+func (m *LM) OutputHead() (weightVD *kernels.Tensor, softCap float32) {
+	return m.head.Tensor, m.headCap()
+}
+
 func (m *LM) headCap() float32 {
 	if m.config.Gemma == nil {
 		return 0

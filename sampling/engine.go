@@ -30,6 +30,10 @@ type Options struct {
 	EOS         []int32 // ids that end a completion; nil: the model's
 	MaxSeqs     int     // sequences decoded at once; 0: 512. Results do not depend on it
 	Workers     int     // rewards judged at once; 0: one a core
+	// Truncation restricts each draw to the likeliest words; Sample.Keep records which. With Temperature 0 it plays no part. It costs
+	// memory: 4 bytes for each word kept at each token. With TopK 50 that is 200 bytes a token; with TopP 0.99 at temperature 1 the
+	// kept words of an uncertain token can be much of the vocabulary (600 KB at 150,000 words), of a certain one a few.
+	Truncation kernels.Truncation
 }
 
 // Engine draws completions from a model with the model's own weights: there is no copy and nothing to synchronise. It is
@@ -146,6 +150,8 @@ func (e *Engine) groups(req Request) ([]Group, error) {
 		return nil, errors.New("sampling: Options.Codec is nil: prompts cannot be encoded")
 	case !(o.Temperature >= 0) || o.Temperature > 1e3:
 		return nil, fmt.Errorf("sampling: temperature %g, want 0 or more", o.Temperature)
+	case o.Truncation.TopK < 0 || !(o.Truncation.TopP >= 0 && o.Truncation.TopP <= 1) || !(o.Truncation.MinP >= 0 && o.Truncation.MinP <= 1):
+		return nil, fmt.Errorf("sampling: top-k %d, top-p %g, min-p %g: want 0 or more, 0 to 1, 0 to 1", o.Truncation.TopK, o.Truncation.TopP, o.Truncation.MinP)
 	case o.MaxTokens < 1:
 		return nil, fmt.Errorf("sampling: MaxTokens is %d, want at least 1", o.MaxTokens)
 	case req.Samples < 1:
@@ -305,7 +311,10 @@ func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, l
 	if t := e.options.Temperature; t != 1 {
 		o.Temp = slices.Repeat([]float32{t}, len(ls))
 	}
-	tokenB, logpB, entropyB := e.policy.Sample(s, hiddenBD, o)
+	tokenB, logpB, entropyB, keep, err := e.sample(s, hiddenBD, o)
+	if err != nil {
+		return err
+	}
 	token, logp, entropy := make([]int32, len(ls)), make([]float32, len(ls)), make([]float32, len(ls))
 	if err := errors.Join(s.Read(tokenB, token), s.Read(logpB, logp), s.Read(entropyB, entropy)); err != nil {
 		return s.Err()
@@ -313,6 +322,9 @@ func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, l
 	for i, l := range ls {
 		q := l.sample()
 		q.Tokens, q.LogP, q.Entropy = append(q.Tokens, token[i]), append(q.LogP, logp[i]), append(q.Entropy, entropy[i])
+		if keep != nil {
+			q.Keep = append(q.Keep, keep[i])
+		}
 		switch {
 		case slices.Contains(e.options.EOS, token[i]):
 			q.Stop = StopEOS
@@ -321,4 +333,25 @@ func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, l
 		}
 	}
 	return nil
+}
+
+// sample draws a token for each hidden row; keep lists the words each was chosen among, nil where nothing is truncated.
+func (e *Engine) sample(s *kernels.Scope, hiddenBD *kernels.Tensor, o kernels.SampleOptions) (tokenB, logpB, entropyB *kernels.Tensor, keep [][]int32, err error) {
+	if e.options.Truncation.Nothing() || e.options.Temperature == 0 {
+		tokenB, logpB, entropyB = e.policy.Sample(s, hiddenBD, o)
+		return tokenB, logpB, entropyB, nil, s.Err()
+	}
+	var keptBW *kernels.Tensor
+	tokenB, logpB, entropyB, keptBW = e.policy.SampleKeep(s, hiddenBD, o, slices.Repeat([]kernels.Truncation{e.options.Truncation}, len(o.Counter)))
+	if s.Err() != nil {
+		return nil, nil, nil, nil, s.Err()
+	}
+	flags, width := make([]int32, keptBW.Len()), keptBW.Dim(1)
+	if err := s.Read(keptBW, flags); err != nil {
+		return nil, nil, nil, nil, err
+	}
+	for row := range slices.Chunk(flags, width) {
+		keep = append(keep, kernels.KeptWords(row, e.policy.Config().VocabSize))
+	}
+	return tokenB, logpB, entropyB, keep, nil
 }

@@ -293,3 +293,50 @@ func TestCompare(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, scored, 5)
 }
+
+// Truncated, the sampler records what it chose among; the trainer's head over those words gives its bits, and a draw depends on its
+// counter alone.
+func TestTruncatedSamplerIsTrainer(t *testing.T) {
+	m := tiny(t)
+	for _, c := range []kernels.Truncation{{TopK: 5}, {TopP: 0.8}, {TopK: 40, TopP: 0.95, MinP: 0.02}} {
+		o := sampling.Options{Temperature: 0.9, Seed: 1, Truncation: c}
+		groups := roll(t, m, o, sampling.Request{Problems: problems(5), Samples: 4})
+		o.MaxSeqs = 3
+		require.Equal(t, groups, roll(t, m, o, sampling.Request{Problems: problems(5), Samples: 4}))
+		var ids, rows, targets []int32
+		var lengths []int
+		var logp, entropy []float32
+		var keep [][]int32
+		for _, g := range groups {
+			for _, s := range g.Samples {
+				require.Len(t, s.Keep, len(s.Tokens))
+				at := int32(len(ids) + len(g.Prompt) - 1)
+				for i, tok := range s.Tokens {
+					rows, targets = append(rows, at+int32(i)), append(targets, tok)
+					require.Contains(t, s.Keep[i], tok)
+					if c.TopK > 0 {
+						require.LessOrEqual(t, len(s.Keep[i]), c.TopK)
+					}
+				}
+				ids = append(append(ids, g.Prompt...), s.Tokens...)
+				lengths = append(lengths, len(g.Prompt)+len(s.Tokens))
+				logp, entropy, keep = append(logp, s.LogP...), append(entropy, s.Entropy...), append(keep, s.Keep...)
+			}
+		}
+		require.NoError(t, m.Device().Do(context.Background(), func(s *kernels.Scope) error {
+			w, softCap := m.OutputHead()
+			hidden := s.Gather(m.Forward(s, ids, kernels.PackedSegs(lengths...)), rows)
+			lp, h := s.Head(hidden, w, targets, kernels.HeadOptions{Temp: s.Full(0.9, len(rows)), SoftCap: softCap, Keep: keep})
+			a, b := make([]float32, len(rows)), make([]float32, len(rows))
+			require.NoError(t, s.Read(lp, a))
+			require.NoError(t, s.Read(h, b))
+			require.Equal(t, a, logp, "%+v", c)
+			require.Equal(t, b, entropy, "%+v", c)
+			return nil
+		}))
+	}
+	greedy := roll(t, m, sampling.Options{Seed: 1, Truncation: kernels.Truncation{TopK: 5}}, sampling.Request{Problems: problems(1), Samples: 1})
+	require.Nil(t, greedy[0].Samples[0].Keep, "temperature 0 is not truncated")
+	_, err := sampling.Rollout(context.Background(), sampling.New(m, sampling.Options{Codec: codec{}, MaxTokens: 4, Truncation: kernels.Truncation{TopP: 1.5}}), sampling.Request{Problems: problems(1), Samples: 1})
+	require.ErrorContains(t, err, "top-p 1.5")
+}
