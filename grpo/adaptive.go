@@ -1,7 +1,5 @@
 package grpo
 
-import "math"
-
 // EntropyControl adapts the entropy bonus's weight: after each optimiser step it goes up by Delta where the entropy is at most Target,
 // else down, inside Min..Max (TRL's use_adaptive_entropy).
 type EntropyControl struct {
@@ -12,19 +10,19 @@ type EntropyControl struct {
 
 // EntropyState is what a control remembers between steps.
 type EntropyState struct {
-	Weight float64 // of the bonus, where it applies
-	Last   float64 // mean entropy of the last step
+	Weight float64 `json:"weight"` // of the bonus, where it applies
+	Low    bool    `json:"low"`    // the last step's mean entropy was at most Target
 }
 
 // Start returns the control with the given first weight. It applies from the first step that ended with an entropy at most Target.
 func (c EntropyControl) Start(weight float64) EntropyControl {
-	c.State = EntropyState{Weight: weight, Last: math.Inf(1)}
+	c.State = EntropyState{Weight: weight}
 	return c
 }
 
 // Weight is what the next step's bonus is weighed by.
 func (c EntropyControl) Weight() float64 {
-	if c.State.Last <= c.Target {
+	if c.State.Low {
 		return c.State.Weight
 	}
 	return 0
@@ -32,7 +30,7 @@ func (c EntropyControl) Weight() float64 {
 
 // Next is the control after a step whose tokens had the given mean entropy.
 func (c EntropyControl) Next(entropy float64) EntropyControl {
-	if c.State.Last = entropy; entropy <= c.Target {
+	if c.State.Low = entropy <= c.Target; c.State.Low {
 		c.State.Weight = min(c.State.Weight+c.Delta, c.Max)
 	} else {
 		c.State.Weight = max(c.State.Weight-c.Delta, c.Min)

@@ -1,6 +1,7 @@
 package grpo
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/gor1/gor1/kernels"
@@ -73,7 +74,7 @@ type LossInput struct {
 	SampledT *kernels.Tensor // as the engine that sampled reported them, NaN where it did not; nil: OldT. Read by OffPolicy
 	RefT     *kernels.Tensor // under the reference; needed with Beta > 0 and no KLT
 	KLT      *kernels.Tensor // exact KL to the reference, from kernels.Scope.HeadKL, with its gradient: takes the estimator's place
-	EntropyT *kernels.Tensor // entropies of the policy, with their gradient; needed with Entropy != 0
+	EntropyT *kernels.Tensor // entropies of the policy, with their gradient, for the bonus
 	AdvT     *kernels.Tensor // the completion's advantage, at each of its tokens, or each token's own
 	MaskT    *kernels.Tensor // 1 where a token counts, 0 where not
 	WeightT  *kernels.Tensor // factor of each token's policy term and entropy, from a [Selector]; nil: 1
@@ -128,13 +129,24 @@ func Loss(s *kernels.Scope, cfg LossConfig, in LossInput) (*kernels.Tensor, Stat
 		lossT = s.Add(lossT, s.Affine(klT, cfg.Beta, 0))
 	}
 	loss := s.Sum(s.Mul(lossT, cfg.Normalize(s, in.MaskT, in.Segs, in.Totals)))
-	if cfg.Entropy != 0 {
-		loss = s.Minus(loss, s.Affine(s.Sum(s.Mul(in.EntropyT, in.activeT(s))), cfg.Entropy/float32(in.active()), 0))
+	var entropy *kernels.Tensor
+	if cfg.Entropy != 0 && in.EntropyT == nil {
+		s.Fail(fmt.Errorf("grpo: the entropy bonus has weight %g but there are no entropies", cfg.Entropy))
+	}
+	if in.EntropyT != nil {
+		entropy = s.Sum(s.Mul(in.EntropyT, in.activeT(s)))
+		loss = s.Minus(loss, s.Affine(entropy, cfg.Entropy/float32(in.active()), 0))
 	}
 	if onPolicy {
 		in.OldT = nil
 	}
-	return loss, lossStats(s, cfg, in, loss, klT)
+	st := lossStats(s, cfg, in, loss, klT)
+	if entropy != nil {
+		var sum [1]float32
+		s.Read(entropy, sum[:])
+		st.EntropySum = float64(sum[0])
+	}
+	return loss, st
 }
 
 // activeT is 1 for the tokens that the policy term keeps.
@@ -147,19 +159,20 @@ func (in LossInput) activeT(s *kernels.Scope) *kernels.Tensor {
 
 // Stats are sums over the tokens of a loss; a batch's are its micro-batches' added up with Add, and the means are methods.
 type Stats struct {
-	Loss     float64 // sum of the losses
-	Tokens   float64 // tokens that count
-	ClipLow  float64 // tokens where the clip took the gradient away below (A < 0)
-	ClipHigh float64 // and above (A > 0)
-	KL       float64 // sum of the KL term's estimates; 0 without one
-	MaxDrift float64 // largest |new - old|: in the first epoch of exact sampling it is 0
+	Loss       float64 // sum of the losses
+	Tokens     float64 // tokens that count
+	ClipLow    float64 // tokens where the clip took the gradient away below (A < 0)
+	ClipHigh   float64 // and above (A > 0)
+	KL         float64 // sum of the KL term's estimates; 0 without one
+	EntropySum float64 // sum over the tokens the policy term keeps of the policy's entropy; 0 without a bonus
+	MaxDrift   float64 // largest |new - old|: in the first epoch of exact sampling it is 0
 }
 
 // Add adds up the statistics of two micro-batches.
 func (a Stats) Add(b Stats) Stats {
 	return Stats{
 		Loss: a.Loss + b.Loss, Tokens: a.Tokens + b.Tokens, ClipLow: a.ClipLow + b.ClipLow, ClipHigh: a.ClipHigh + b.ClipHigh,
-		KL: a.KL + b.KL, MaxDrift: max(a.MaxDrift, b.MaxDrift),
+		KL: a.KL + b.KL, EntropySum: a.EntropySum + b.EntropySum, MaxDrift: max(a.MaxDrift, b.MaxDrift),
 	}
 }
 
