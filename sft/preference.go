@@ -256,26 +256,36 @@ func PairAccuracy(ctx context.Context, m Valuer, pairs []Pair, microTokens int) 
 	return right, nil
 }
 
-// RewardModel scores texts with a trained model, as a judge of completions. Its method may be called from many goroutines.
+// RewardModel judges completions with a trained model. Its method may be called from many goroutines.
 type RewardModel struct {
 	Model Valuer
 	// Encode turns prompt and completion into the ids of the whole text as the model was trained on it, end of sequence
 	// included.
-	Encode func(prompt, completion string) ([]int32, error)
+	Encode      func(prompt, completion string) ([]int32, error)
+	MicroTokens int // rows of one pass; 0: 2,048
 }
 
-// Score is the model's score of a completion. A score that is not finite is an error.
-func (r RewardModel) Score(ctx context.Context, prompt, completion string) (float64, error) {
-	ids, err := r.Encode(prompt, completion)
-	if err != nil {
-		return 0, fmt.Errorf("sft: reward model: %w", err)
+// Score gives one number for each prompt and completion of the same index. A score that is not finite is an error.
+func (r RewardModel) Score(ctx context.Context, prompts, completions []string) ([]float64, error) {
+	if len(prompts) != len(completions) {
+		return nil, fmt.Errorf("sft: reward model: %d prompts for %d completions", len(prompts), len(completions))
 	}
-	v, err := Scores(ctx, r.Model, [][]int32{ids}, len(ids))
-	if err != nil {
-		return 0, err
+	texts := make([][]int32, len(prompts))
+	for i := range texts {
+		var err error
+		if texts[i], err = r.Encode(prompts[i], completions[i]); err != nil {
+			return nil, fmt.Errorf("sft: reward model: text %d: %w", i, err)
+		}
 	}
-	if math.IsNaN(v[0]) || math.IsInf(v[0], 0) {
-		return 0, fmt.Errorf("sft: reward model: the score of a text of %d tokens is %g", len(ids), v[0])
+	rows := r.MicroTokens
+	if rows == 0 {
+		rows = 2048
 	}
-	return v[0], nil
+	v, err := Scores(ctx, r.Model, texts, rows)
+	for i, x := range v {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return nil, fmt.Errorf("sft: reward model: the score of text %d, of %d tokens, is %g", i, len(texts[i]), x)
+		}
+	}
+	return v, err
 }
