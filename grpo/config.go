@@ -17,9 +17,12 @@ type Config struct {
 	// SharePrompt runs a group's prompt once for all its samples. The log-probs are the same bits, the gradients the same to
 	// about 1e-6; without it the gradients, too, are the same bits however a batch is split.
 	SharePrompt bool
-	KL          KLConfig
-	FirstPass   FirstPass
-	Adapt       Adapt
+	// MaskTruncated does not train completions that the length limit cut (DAPO's overlong filtering, arXiv 2503.14476, section 3.4). Their
+	// rewards and lengths still count in their group's statistics and in the normalisers, as in TRL.
+	MaskTruncated bool
+	KL            KLConfig
+	FirstPass     FirstPass
+	Adapt         Adapt
 }
 
 // KLConfig says where the KL term, of weight Loss.Beta, is and how it is computed. The zero value: in the loss, by Loss.KL's estimator.

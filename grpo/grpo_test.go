@@ -283,6 +283,28 @@ func TestUnscoredAndNotFinite(t *testing.T) {
 	require.Equal(t, before, after)
 }
 
+// A completion that the limit cut is not trained with MaskTruncated: what it says changes nothing. Its reward still counts.
+func TestMaskTruncated(t *testing.T) {
+	dev := openCPU(t)
+	after := func(token int32, score float64) []float32 {
+		c := config(0, 0.1, false)
+		c.MaskTruncated = true
+		v, _ := weightsAfter(t, dev, 1, c, 1, func(_ int, groups []grpo.Group) {
+			for p := range groups {
+				s := &groups[p].Samples[0]
+				s.Stop, s.Score = sampling.StopLength, reward.Scored(score)
+				s.Tokens[0] = token
+				for i := range groups[p].Samples[1:] {
+					groups[p].Samples[1+i].Stop, groups[p].Samples[1+i].Score = sampling.StopEOS, reward.Scored(float64(i%2))
+				}
+			}
+		})
+		return v
+	}
+	require.Equal(t, after(5, 1), after(9, 1))
+	require.NotEqual(t, after(5, 1), after(5, 0), "its reward is in the group's mean")
+}
+
 func TestNewRefuses(t *testing.T) {
 	dev := openCPU(t)
 	m, err := model.Tiny(dev, 1)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/gor1/gor1/optim"
+	"github.com/gor1/gor1/sampling"
 )
 
 // StepStats are what one Step did. Fractions are of 1, lengths in tokens with the end-of-sequence token.
@@ -161,6 +162,9 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 		totals.Active += it.active()
 		if t.config.MaxTokens == 0 {
 			totals.MaxTokens = max(totals.MaxTokens, len(it.s.Tokens))
+		}
+		if t.config.MaskTruncated && it.s.Stop == sampling.StopLength {
+			continue // counted, and not trained
 		}
 		if it.teaches() || t.loss().Beta > 0 || t.config.Loss.Entropy != 0 {
 			run = append(run, it)

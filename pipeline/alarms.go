@@ -9,18 +9,18 @@ import (
 // Alarms are what a run is watched for. Each number is a limit; 0 leaves that watch out. An alarm changes nothing in the run: it is told,
 // written to the metrics, and says what to do.
 type Alarms struct {
-	ZeroStd   float64 // share of groups that teach nothing
-	Truncated float64 // share of completions cut at the length limit
-	Entropy   float64 // below this share of the entropy at the start
-	KL        float64 // nats a token away from the reference
-	Length    float64 // longer, or shorter, than at the start by this factor
-	Drop      float64 // held-out accuracy below its best by so much while the reward has not fallen
-	Patience  int     // steps in a row before the first four are told; 0: 1
+	ZeroStd   float64           // share of groups that teach nothing
+	Truncated float64           // share of completions cut at the length limit
+	Entropy   float64           // below this share of the entropy at the start
+	KL        float64           // nats a token away from the reference
+	Length    float64           // longer, or shorter, than at the start by this factor
+	Hacking   grpo.HackingAlarm // held-out accuracy goes down while the reward goes up
+	Patience  int               // steps in a row before the first four are told; 0: 1
 }
 
 // DefaultAlarms are limits that healthy runs of r1zero never reach.
 func DefaultAlarms() Alarms {
-	return Alarms{ZeroStd: 0.9, Truncated: 0.5, Entropy: 0.1, KL: 1, Length: 4, Drop: 0.1, Patience: 5}
+	return Alarms{ZeroStd: 0.9, Truncated: 0.5, Entropy: 0.1, KL: 1, Length: 4, Hacking: grpo.DefaultHackingAlarm(), Patience: 5}
 }
 
 // alarmState is what the watches remember.
@@ -29,8 +29,10 @@ type alarmState struct {
 	Entropy float64        `json:"entropy"` // means over the first steps
 	Length  float64        `json:"length"`
 	Run     map[string]int `json:"run,omitempty"` // steps in a row beyond the limit, by name
-	Best    float64        `json:"best"`          // held-out accuracy
-	Reward  float64        `json:"reward"`        // at that measurement
+	Held    []float64      `json:"held"`          // held-out accuracy at each measurement
+	Reward  []float64      `json:"reward"`        // mean reward of the steps since the one before
+	Sum     float64        `json:"sum"`           // of rewards since the last measurement
+	Since   int            `json:"since"`         // steps since then
 }
 
 const alarmStart = 5 // steps that "the start" is the mean of
@@ -61,13 +63,14 @@ func (a Alarms) look(s *alarmState, st grpo.StepStats, held *Held) []string {
 	watch("kl", a.KL > 0 && kl > a.KL, "the policy is %.2f nats a token from its reference: lower the learning rate or raise beta", kl)
 	watch("entropy", a.Entropy > 0 && begun && st.Entropy < a.Entropy*s.Entropy, "entropy fell from %.3f to %.3f: the policy is collapsing; raise epsilon_high, add an entropy bonus, or stop", s.Entropy, st.Entropy)
 	watch("length", a.Length > 0 && begun && (st.MeanLength > a.Length*s.Length || st.MeanLength*a.Length < s.Length), "completions went from %.0f to %.0f tokens: look at rollouts/", s.Length, st.MeanLength)
-	if held == nil || a.Drop <= 0 {
+	s.Sum, s.Since = s.Sum+st.Reward, s.Since+1
+	if held == nil || a.Hacking.Window == 0 {
 		return out
 	}
-	if held.Accuracy > s.Best {
-		s.Best, s.Reward = held.Accuracy, st.Reward
-	} else if held.Accuracy < s.Best-a.Drop && st.Reward >= s.Reward {
-		out = append(out, fmt.Sprintf("held-out accuracy fell from %.3f to %.3f while the reward did not: the reward is being gamed; look at rollouts/ and go back to the best checkpoint", s.Best, held.Accuracy))
+	s.Held, s.Reward = append(s.Held, held.Accuracy), append(s.Reward, s.Sum/float64(s.Since))
+	s.Sum, s.Since = 0, 0
+	if a.Hacking.Fires(s.Reward, s.Held) {
+		out = append(out, fmt.Sprintf("held-out accuracy goes down (now %.3f) while the reward goes up: the reward is being gamed; look at rollouts/ and go back to the best checkpoint", held.Accuracy))
 	}
 	return out
 }

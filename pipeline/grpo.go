@@ -29,10 +29,17 @@ type GRPO struct {
 	Every    Every
 	Alarms   Alarms
 	Parts    []Part // what a checkpoint holds besides weights, optimiser and counters: the tokenizer's files, a reference
-	// BeforeStep is called before each step, where the stage changes with time: a reference that is renewed. nil: nothing.
-	BeforeStep func(step int) error
+	Renew    Renew
 	// Config is what the user asked for, recorded in checkpoints; resuming with another is refused.
 	Config any
+}
+
+// Renew moves the reference while training: DeepSeek-R1 takes the policy over every 400 steps, TRL's sync_ref_model a share of it. The
+// zero value leaves the reference as it is.
+type Renew struct {
+	Every int     // steps
+	Share float64 // of the way to the policy; 1: all of it
+	Ref   Model   // what a checkpoint must hold then
 }
 
 // Batch says how a step's groups are drawn.
@@ -58,6 +65,8 @@ type grpoState struct {
 	Tokens  int64      `json:"num_tokens"` // trained so far
 	Best    best       `json:"best"`
 	Skipped int        `json:"skipped"` // steps in a row whose gradient was not finite
+	Renewed int        `json:"renewed"` // the step before which the reference was moved last
+	Trainer grpo.State `json:"trainer"`
 	Alarms  alarmState `json:"alarms"`
 }
 
@@ -82,9 +91,12 @@ func (g GRPO) Run(ctx context.Context, dir *run.Run, watch func(GRPOStep)) (res 
 	}
 	defer func() { err = errors.Join(err, trainer.Close()) }()
 	s := &grpoStage{GRPO: g, dir: dir, trainer: trainer, watch: watch}
+	if g.Renew.Every > 0 {
+		g.Parts = append(g.Parts, Weights(g.Renew.Ref, "reference"))
+	}
 	loop := Loop{
 		Dir: dir, Steps: g.Every.Steps, SaveEvery: g.Every.Save, Keep: g.Every.Keep, Config: g.Config, State: &s.state,
-		Parts: append([]Part{Weights(g.Policy, ""), Moments(trainer.Optimizer())}, g.Parts...),
+		Parts: append([]Part{Weights(g.Policy, ""), Moments(trainer.Optimizer()), controls{s}}, g.Parts...),
 		Best:  func() (int64, bool) { return int64(s.state.Best.Step), s.state.Best.Set },
 	}
 	loop.Watch = func(st Step) {
@@ -113,6 +125,8 @@ func (g GRPO) check() error {
 		return errors.New("pipeline: there are no problems to train on")
 	case g.Batch.Prompts < 1 || g.Batch.Samples < 2:
 		return fmt.Errorf("pipeline: %d prompts a step with %d samples each: want at least 1 and 2 (one sample has nothing to be compared with)", g.Batch.Prompts, g.Batch.Samples)
+	case g.Renew.Every > 0 && (g.Renew.Ref == nil || g.Ref == nil || !(g.Renew.Share > 0 && g.Renew.Share <= 1)):
+		return fmt.Errorf("pipeline: the reference is renewed every %d steps by a share of %g: want a reference and a share in (0, 1]", g.Renew.Every, g.Renew.Share)
 	case g.Batch.Refill < 0 || g.Every.Steps < 1 || g.Every.Save < 0 || g.Every.Keep < 0:
 		return fmt.Errorf("pipeline: refill %d, steps %d, save every %d, keep %d: out of range", g.Batch.Refill, g.Every.Steps, g.Every.Save, g.Every.Keep)
 	}
@@ -142,12 +156,23 @@ type grpoStage struct {
 	alarms []string
 }
 
+// controls gives the trainer back what it remembered, which is in the stage's state.
+type controls struct{ s *grpoStage }
+
+func (c controls) Save(string) error { return nil }
+
+func (c controls) Restore(string) error {
+	c.s.trainer.SetState(c.s.state.Trainer)
+	return nil
+}
+
 // step is one step of GRPO: problems, rollouts, rewards, update.
 func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
-	if s.BeforeStep != nil {
-		if err := s.BeforeStep(n); err != nil {
+	if r := s.Renew; r.Every > 0 && n > 0 && n%r.Every == 0 && s.state.Renewed < n {
+		if err := grpo.MoveReference(s.Ref, s.Policy, r.Share); err != nil {
 			return nil, err
 		}
+		s.state.Renewed = n
 	}
 	started := time.Now()
 	groups, drawn, cursor, err := s.draw(ctx, n)
@@ -168,6 +193,7 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		return nil, fmt.Errorf("the trainer's log-probs differ from the sampler's by up to %g: this must not happen; please report it with the model's config.json", stats.MaxDrift)
 	}
 	s.groups, s.stats, s.held = groups, stats, nil
+	s.state.Trainer = s.trainer.State()
 	s.state.Cursor, s.state.Tokens = cursor, s.state.Tokens+int64(stats.Trained)
 	if s.state.Skipped++; stats.Skipped == 0 {
 		s.state.Skipped = 0

@@ -68,10 +68,12 @@ func stage(t testing.TB, steps int) pipeline.GRPO {
 	}
 	train := grpo.R1Zero()
 	train.LearningRate, train.Epochs, train.MiniBatches, train.Loss.Beta = 3e-3, 2, 2, 0.01
+	train.Adapt.KL = &grpo.KLControl{Target: 0.5, Horizon: 100}
 	score := reward.Named("echo", reward.FromText(func(_, completion, answer string) float64 {
 		return float64(strings.Count(completion, answer)) / float64(max(len(completion), 1))
 	}))
 	return pipeline.GRPO{
+		Renew:  pipeline.Renew{Every: 4, Share: 0.5, Ref: ref},
 		Policy: policy, Ref: ref, Train: train, Sample: sampling.Options{Codec: letters{}, Temperature: 1, MaxTokens: 24, Seed: 11}, Score: score,
 		Problems: pipeline.NewStream(problems, 5, true), Batch: pipeline.Batch{Prompts: 4, Samples: 4, Refill: 2},
 		HeldOut: pipeline.HeldOut{Problems: problems[:3], Score: score, Temperature: 1, Samples: 2, Every: 7},
@@ -244,6 +246,46 @@ func TestRefill(t *testing.T) {
 			}
 		}
 		require.NoError(t, r.Close())
+	}
+}
+
+// What would keep a run from learning is named before its first step, with the fix.
+func TestPreflight(t *testing.T) {
+	right := func(f func(completion string) bool) reward.Func {
+		return reward.Named("accuracy", reward.FromText(func(_, completion, _ string) float64 {
+			if f(completion) {
+				return 1
+			}
+			return 0
+		}))
+	}
+	good := right(func(c string) bool { return len(c) > 0 && c[0] > 'm' })
+	for name, c := range map[string]struct {
+		change func(g *pipeline.GRPO)
+		fatal  bool
+		want   string
+	}{
+		"healthy":      {func(g *pipeline.GRPO) {}, false, ""},
+		"wrong column": {func(g *pipeline.GRPO) { g.Score = func(context.Context, reward.Sample) (reward.Score, error) { return reward.Score{}, nil } }, true, "look at the answer column"},
+		"too short":    {func(g *pipeline.GRPO) { g.Sample.MaxTokens = 1 }, true, "raise max_completion_length above 1"},
+		"too easy":     {func(g *pipeline.GRPO) { g.Score = right(func(string) bool { return true }) }, true, "use harder problems"},
+		"too hard":     {func(g *pipeline.GRPO) { g.Score = right(func(string) bool { return false }) }, true, "use easier problems"},
+		"flat":         {func(g *pipeline.GRPO) { g.Score = reward.FromText(func(_, _, _ string) float64 { return 0.5 }) }, true, "does not tell completions apart"},
+	} {
+		g := stage(t, 1)
+		g.Score, g.Sample.MaxTokens = good, 100
+		c.change(&g)
+		p, err := g.Preflight(context.Background(), 8, nil)
+		require.NoError(t, err)
+		text := ""
+		for _, f := range p.Findings {
+			text += f.String() + "\n"
+		}
+		if name == "healthy" {
+			require.NotContains(t, text, "every group", name)
+		}
+		require.Contains(t, text, c.want, name)
+		require.Equal(t, c.fatal, p.Err() != nil, "%s: %v", name, p.Err())
 	}
 }
 

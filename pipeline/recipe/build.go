@@ -109,7 +109,10 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	}
 	p.note(note)
 	c := codec{tok, special}
-	p.Sample = sampling.Options{Codec: c, Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens, Seed: g.Seed, EOS: ends(tok, p.Policy)}
+	p.Sample = sampling.Options{Codec: c, Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens, Seed: g.Seed, EOS: ends(tok, p.Policy), Truncation: kernels.Truncation{TopK: g.TopK, TopP: float32(g.TopP)}}
+	if g.MinP != nil {
+		p.Sample.Truncation.MinP = float32(*g.MinP)
+	}
 	train, held, err := g.problems(ctx, from, p, f, c)
 	if err != nil {
 		return err
@@ -173,29 +176,51 @@ func (g *GRPO) openModel(ctx context.Context, from Sources, p *Prepared) (dir st
 		if g.Dropout != 0 {
 			return "", fmt.Errorf("recipe: lora_dropout is %g: with dropout the policy that samples is not the one that is trained; set it to 0", g.Dropout)
 		}
-		targets := g.Targets
-		if len(targets) == 0 {
-			targets = []string{model.AllLinear}
-		}
-		if p.Policy, err = base.WithLoRA(model.LoRAConfig{R: g.Rank, Alpha: g.Alpha, RSLoRA: g.RSLoRA, Targets: targets, Base: g.Model.Model}, g.Seed); err != nil {
+		if p.Policy, err = g.adapt(base, p); err != nil {
 			return "", err
 		}
-		p.close = append(p.close, p.Policy.Close)
 	}
+	return dir, g.reference(base, p)
+}
+
+// adapt puts a fresh adapter on a base.
+func (g *GRPO) adapt(base *model.LM, p *Prepared) (*model.LM, error) {
+	targets := g.Targets
+	if len(targets) == 0 {
+		targets = []string{model.AllLinear}
+	}
+	m, err := base.WithLoRA(model.LoRAConfig{R: g.Rank, Alpha: g.Alpha, RSLoRA: g.RSLoRA, Targets: targets, Base: g.Model.Model}, g.Seed)
+	if err == nil {
+		p.close = append(p.close, m.Close)
+	}
+	return m, err
+}
+
+// reference is the model of the KL term: with an adapter the base itself, or, where it is renewed, a frozen copy of the adapter; else a
+// copy of all weights.
+func (g *GRPO) reference(base *model.LM, p *Prepared) error {
 	if g.Beta == 0 {
-		return dir, nil
+		return nil
 	}
+	if g.Use && !g.SyncRef {
+		p.Ref = base
+		return nil
+	}
+	var ref *model.LM
+	var err error
 	if g.Use {
-		p.Ref = base // frozen, at no cost
-		return dir, nil
+		ref, err = g.adapt(base, p)
+	} else if ref, err = base.Clone(); err == nil {
+		p.close = append(p.close, ref.Close)
 	}
-	ref, err := base.Clone()
 	if err != nil {
-		return "", fmt.Errorf("recipe: the reference of beta %g needs a second copy of the weights (use_peft needs none): %w", g.Beta, err)
+		return fmt.Errorf("recipe: the reference of beta %g (use_peft needs no second copy of the weights): %w", g.Beta, err)
 	}
-	p.close = append(p.close, ref.Close)
 	p.Ref = ref
-	return dir, nil
+	if g.SyncRef {
+		p.Renew = pipeline.Renew{Every: g.SyncSteps, Share: g.SyncAlpha, Ref: ref}
+	}
+	return nil
 }
 
 // train is the trainer's configuration, but for what depends on the number of steps.
@@ -211,7 +236,14 @@ func (g *GRPO) train() (grpo.Config, error) {
 	if err := g.loss(&c.Loss); err != nil {
 		return c, err
 	}
+	c.MaskTruncated = g.Overlong
+	if err := errors.Join(g.kl(&c), g.entropy(&c)); err != nil {
+		return c, err
+	}
 	var err error
+	if c.Advantages, err = g.advantages(); err != nil {
+		return c, err
+	}
 	c.Scale, err = g.scale()
 	return c, err
 }

@@ -70,7 +70,16 @@ type Objective struct {
 	Level         string   `key:"importance_sampling_level" help:"token, or sequence (GSPO)"`
 	ScaleRewards  string   `key:"scale_rewards" help:"group, batch or none"`
 	Beta          float64  `key:"beta" help:"weight of the KL term; 0: no reference"`
-	KL            string   `key:"kl_estimator" help:"k3, or exact: over the whole vocabulary"`
+	KL            string   `key:"kl_estimator" help:"k1, k2, k3, or exact: over the whole vocabulary"`
+	KLInReward    bool     `key:"kl_in_reward" help:"take beta times the KL off the reward instead of the loss"`
+	KLTarget      float64  `key:"kl_target" help:"adapt beta so that the KL of a completion goes to so many nats; 0: fixed"`
+	KLHorizon     float64  `key:"kl_horizon" help:"completions over which beta adapts"`
+	Estimator     string   `key:"advantage_estimator" help:"group, rloo, reinforce_pp, gpg or maxrl"`
+	Adaptive      bool     `key:"use_adaptive_entropy" help:"adapt entropy_coef so that the entropy stays above entropy_target"`
+	EntropyMin    float64  `key:"entropy_coef_min" help:"of use_adaptive_entropy"`
+	EntropyMax    float64  `key:"entropy_coef_max" help:"of use_adaptive_entropy"`
+	EntropyDelta  float64  `key:"entropy_coef_delta" help:"of use_adaptive_entropy"`
+	EntropyTarget float64  `key:"entropy_target" help:"of use_adaptive_entropy, nats a token"`
 	Unbiased      bool     `key:"use_bias_correction_kl" help:"weigh k3 by the importance ratio"`
 	Epsilon       float64  `key:"epsilon" help:"the ratio is clipped below at 1 - epsilon"`
 	EpsilonHigh   *float64 `key:"epsilon_high" help:"and above at 1 + epsilon_high; absent: epsilon"`
@@ -111,7 +120,7 @@ func NewGRPO() *GRPO {
 		Rewards:  defaultRewards(),
 		Sampling: Sampling{Samples: 8, MaxTokens: 512, Temperature: 1, TopP: 1},
 		Objective: Objective{
-			Loss: "dapo", Level: "token", ScaleRewards: "group", KL: "k3", Unbiased: true, Epsilon: 0.2, SapoPos: 1, SapoNeg: 1.05, VespoKPos: 2, VespoLPos: 3, VespoKNeg: 3, VespoLNeg: 2,
+			Loss: "dapo", Level: "token", ScaleRewards: "group", KL: "k3", KLHorizon: 10_000, Estimator: "group", EntropyMax: 1, EntropyDelta: 0.005, EntropyTarget: 0.2, Unbiased: true, Epsilon: 0.2, SapoPos: 1, SapoNeg: 1.05, VespoKPos: 2, VespoLPos: 3, VespoKNeg: 3, VespoLNeg: 2,
 			TopEntropy: 1, SyncSteps: 512, SyncAlpha: 0.6, Iterations: 1, DeviceBatch: 8, Accumulate: 1, Preflight: 64, Print: &three, PrintEvery: 50, LogRollouts: true, ReportTo: "tensorboard",
 		},
 	}
@@ -176,13 +185,6 @@ func (o Objective) loss(c *grpo.LossConfig) error {
 	if o.OffPolicy != nil {
 		c.Mask = grpo.OffPolicy(float32(*o.OffPolicy))
 	}
-	switch {
-	case o.KL == "k3" && o.Unbiased:
-		c.KL = grpo.Unbiased(grpo.K3)
-	case o.KL == "k3":
-	default:
-		return fmt.Errorf("recipe: kl_estimator is %q, want k3", o.KL)
-	}
 	switch o.Level {
 	case "token":
 	case "sequence":
@@ -191,6 +193,55 @@ func (o Objective) loss(c *grpo.LossConfig) error {
 		return fmt.Errorf("recipe: importance_sampling_level is %q, want token or sequence", o.Level)
 	}
 	return nil
+}
+
+// kl maps the KL term's keys.
+func (o Objective) kl(c *grpo.Config) error {
+	c.KL = grpo.KLConfig{Exact: o.KL == "exact", InReward: o.KLInReward}
+	estimators := map[string]grpo.Estimator{"k1": grpo.K1, "k2": grpo.K2, "k3": grpo.K3, "exact": nil}
+	e, ok := estimators[o.KL]
+	if !ok {
+		return fmt.Errorf("recipe: kl_estimator is %q, want k1, k2, k3 or exact", o.KL)
+	}
+	if c.Loss.KL = e; o.Unbiased && e != nil {
+		c.Loss.KL = grpo.Unbiased(e)
+	}
+	if o.KLTarget > 0 {
+		c.Adapt.KL = &grpo.KLControl{Target: o.KLTarget, Horizon: o.KLHorizon}
+	}
+	return nil
+}
+
+// entropy maps the entropy's keys.
+func (o Objective) entropy(c *grpo.Config) error {
+	if !(o.TopEntropy > 0 && o.TopEntropy <= 1) {
+		return fmt.Errorf("recipe: top_entropy_quantile is %g, want more than 0 and at most 1", o.TopEntropy)
+	}
+	if o.TopEntropy < 1 {
+		c.FirstPass.Weigh = grpo.TopEntropy(o.TopEntropy)
+	}
+	if o.Adaptive {
+		control := grpo.EntropyControl{Target: o.EntropyTarget, Delta: o.EntropyDelta, Min: o.EntropyMin, Max: o.EntropyMax}.Start(o.EntropyCoef)
+		c.Adapt.Entropy = &control
+	}
+	return nil
+}
+
+// advantages maps advantage_estimator; nil: as scale_rewards says.
+func (o Objective) advantages() (grpo.Advantager, error) {
+	switch o.Estimator {
+	case "group":
+		return nil, nil
+	case "rloo":
+		return grpo.Outcome(func(r [][]float64) [][]float64 { return grpo.RLOOAdvantages(r, false) }), nil
+	case "reinforce_pp":
+		return grpo.ReinforcePP, nil
+	case "gpg":
+		return grpo.Outcome(grpo.GPGAdvantages), nil
+	case "maxrl":
+		return grpo.Outcome(grpo.MaxRLAdvantages), nil
+	}
+	return nil, fmt.Errorf("recipe: advantage_estimator is %q, want group, rloo, reinforce_pp, gpg or maxrl", o.Estimator)
 }
 
 // scale maps scale_rewards.

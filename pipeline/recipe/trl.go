@@ -38,11 +38,10 @@ func ignored() map[string]string {
 		"a stopped run always goes on from its newest checkpoint, exactly": {"resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint", "save_only_model", "enable_jit_checkpoint", "save_safetensors"},
 		"weights are safetensors and configurations data: no code is run":  {"trust_remote_code"},
 		"the result is a function of the seed alone":                       {"full_determinism", "data_seed"},
-		"dropout is 0 in GRPO":                                 {"disable_dropout"},
-		"a constant of use_adaptive_entropy, which is refused": {"entropy_coef_min", "entropy_coef_max", "entropy_coef_delta", "entropy_target"},
-		"the best checkpoint is kept whatever the limit":       {"load_best_model_at_end", "metric_for_best_model", "greater_is_better"},
-		"one AdamW, fused":                                     {"optim"},
-		"weights come from safetensors or GGUF":                {"ignore_bias_buffers", "lora_task_type", "bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage"},
+		"dropout is 0 in GRPO":                           {"disable_dropout"},
+		"the best checkpoint is kept whatever the limit": {"load_best_model_at_end", "metric_for_best_model", "greater_is_better"},
+		"one AdamW, fused":                               {"optim"},
+		"weights come from safetensors or GGUF":          {"ignore_bias_buffers", "lora_task_type", "bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage"},
 	} {
 		for _, k := range keys {
 			all[k] = why
@@ -53,7 +52,6 @@ func ignored() map[string]string {
 
 var refused = map[string]string{
 	"reward_model_name_or_path":     "use the reward function reward_model",
-	"use_adaptive_entropy":          "give a fixed entropy_coef; grpo.EntropyControl is there for programs",
 	"multi_objective_aggregation":   "rewards are summed, then normalised; grpo.GDPOAdvantages is there for programs",
 	"train_sampling_strategy":       "rows are shuffled or taken in order: shuffle_dataset",
 	"repetition_penalty":            "the sampler would not be the policy that is trained; use the reward repetition_penalty",
@@ -86,5 +84,5 @@ var refused = map[string]string{
 
 var harmless = map[string][]string{
 	"repetition_penalty": {"1", "1.0"}, "router_aux_loss_coef": {"0", "0.0"}, "use_dora": {"false"}, "load_in_8bit": {"false"}, "load_in_4bit": {"false"}, "label_smoothing_factor": {"0", "0.0"},
-	"neftune_noise_alpha": {"0", "0.0"}, "use_adaptive_entropy": {"false"}, "train_sampling_strategy": {"random"}, "multi_objective_aggregation": {"sum_then_normalize"},
+	"neftune_noise_alpha": {"0", "0.0"}, "train_sampling_strategy": {"random"}, "multi_objective_aggregation": {"sum_then_normalize"},
 }
