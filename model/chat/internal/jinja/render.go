@@ -1,0 +1,176 @@
+package jinja
+
+import (
+	"time"
+	"unicode/utf8"
+)
+
+// Template is a template that was read. It may be rendered by several goroutines at once.
+type Template struct {
+	body   []stmt
+	blocks map[string]*blockStmt
+}
+
+// Parse reads a template. Its error is an *Error with the line.
+func Parse(src string) (t *Template, err error) {
+	if len(src) > maxSource {
+		return nil, &Error{Kind: limitKind, Msg: "a template of more than 256 KiB"}
+	}
+	if !utf8.ValidString(src) {
+		return nil, &Error{Kind: "TemplateSyntaxError", Msg: "a template that is not UTF-8"}
+	}
+	p := &parser{blocks: map[string]*blockStmt{}, uses: map[string]int{}}
+	defer rescue(&err, func() int { return 0 })
+	p.tokens = lex(src)
+	body := p.statements()
+	for _, e := range append(p.hard, p.soft...) {
+		return nil, e
+	}
+	return &Template{body, p.blocks}, nil
+}
+
+// Result is a rendered text with the byte ranges that {% generation %} blocks made, inner ones before outer ones.
+type Result struct {
+	Text  string
+	Spans [][2]int
+}
+
+// Options are what a render needs beside its variables.
+type Options struct {
+	Now    time.Time // what strftime_now writes
+	Limits Limits
+}
+
+// Render renders the template with variables. Its error is an *Error with the line.
+func (t *Template) Render(vars *Dict, o Options) (r Result, err error) {
+	st := &state{limits: o.Limits.withDefaults(), now: o.Now, filters: filters, tests: tests, blocks: t.blocks}
+	defer rescue(&err, func() int { return st.line })
+	globals := &scope{vars: st.globals()}
+	given := &scope{up: globals, vars: map[string]Value{}}
+	for i, k := range vars.keys {
+		given.vars[k.(string)] = vars.vals[i]
+	}
+	st.root = &scope{up: given}
+	st.scope = st.root
+	st.main = &buffer{}
+	st.out = st.main
+	st.run(t.body)
+	r.Text = string(st.out.b)
+	r.Spans = st.spans(r.Text)
+	return r, nil
+}
+
+// state is one render.
+type state struct {
+	scope, root *scope
+	out, main   *buffer
+	line        int
+	steps       int
+	bytes       int
+	depth       int // macros and loops
+	nest        int // values
+	limits      Limits
+	now         time.Time
+	marks       [][2]int // spans in characters
+	filters     map[string]filterFunc
+	tests       map[string]testFunc
+	blocks      map[string]*blockStmt
+}
+
+type buffer struct {
+	b     []byte
+	bytes int // counted so far, for chars
+	chars int
+}
+
+// length is the number of characters written.
+func (b *buffer) length() int {
+	b.chars += utf8.RuneCount(b.b[b.bytes:])
+	b.bytes = len(b.b)
+	return b.chars
+}
+
+type scope struct {
+	vars map[string]Value
+	up   *scope
+}
+
+func (s *scope) set(name string, v Value) {
+	if s.vars == nil {
+		s.vars = map[string]Value{}
+	}
+	s.vars[name] = v
+}
+
+func (s *scope) get(name string) (Value, bool) {
+	for ; s != nil; s = s.up {
+		if v, ok := s.vars[name]; ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+func (st *state) step() {
+	if st.steps++; st.steps > st.limits.Steps {
+		raise(limitKind, "the template takes more than %d steps", st.limits.Steps)
+	}
+}
+
+// charge counts bytes that are made, before they are.
+func (st *state) charge(n int) {
+	if st.bytes += n; st.bytes > st.limits.Bytes || n < 0 {
+		raise(limitKind, "the template makes more than %d bytes", st.limits.Bytes)
+	}
+}
+
+// deeper counts values inside each other; the returned function leaves one.
+func (st *state) deeper() func() {
+	if st.nest++; st.nest > 2*maxNest {
+		raise("RecursionError", "maximum recursion depth exceeded")
+	}
+	return func() { st.nest-- }
+}
+
+func (st *state) write(s string) {
+	st.charge(len(s))
+	if len(st.out.b)+len(s) > st.limits.Output {
+		raise(limitKind, "a text of more than %d bytes", st.limits.Output)
+	}
+	st.out.b = append(st.out.b, s...)
+}
+
+// capture runs fn in an inner scope and returns what it writes.
+func (st *state) capture(s *scope, fn func()) string {
+	out, old := st.out, st.scope
+	if st.depth++; st.depth > st.limits.Depth {
+		raise(limitKind, "more than %d macros and blocks inside each other", st.limits.Depth)
+	}
+	st.out, st.scope = &buffer{}, s
+	fn()
+	made := string(st.out.b)
+	st.out, st.scope = out, old
+	st.depth--
+	return made
+}
+
+// spans turns marks in characters into ranges of bytes of the text.
+func (st *state) spans(text string) [][2]int {
+	out := make([][2]int, len(st.marks))
+	for i, m := range st.marks {
+		for k, chars := range m {
+			out[i][k] = byteOffset(text, chars)
+		}
+	}
+	return out
+}
+
+func byteOffset(text string, chars int) int {
+	for i := range text {
+		if chars == 0 {
+			return i
+		}
+		chars--
+	}
+	return len(text)
+}
