@@ -1,0 +1,526 @@
+package mathx
+
+import (
+	"errors"
+	"math/big"
+	"slices"
+	"strings"
+)
+
+// comparer decides whether two answers are the same, within one budget.
+type comparer struct {
+	policy Policy
+	m      machine
+	depth  int
+	err    error // the first reason for which something could not be evaluated
+}
+
+// note keeps the first reason why a comparison could not be made.
+func (c *comparer) note(err error) {
+	if c.err == nil && err != nil && !errors.Is(err, errNotScalar) && !errors.Is(err, errNonReal) {
+		c.err = err
+	}
+}
+
+// equal reports that g and a are the same answer.
+func (c *comparer) equal(g, a *node) bool {
+	if c.depth++; c.depth > maxDepth || c.m.spend(costNode) != nil {
+		c.note(errBudget)
+		return false
+	}
+	defer func() { c.depth-- }()
+	if g.key() == a.key() {
+		return true
+	}
+	if hasPM(g) || hasPM(a) {
+		return c.equalPM(g, a)
+	}
+	g, a = unwrap(g), unwrap(a)
+	if v, ok := c.text(g, a); ok {
+		return v
+	}
+	if v, ok := c.measured(g, a); ok {
+		return v
+	}
+	if v, ok := c.relations(g, a); ok {
+		return v
+	}
+	if v, ok := c.sets(g, a); ok {
+		return v
+	}
+	if v, ok := c.lists(g, a); ok {
+		return v
+	}
+	return c.scalars(g, a)
+}
+
+// unwrap takes one element out of a set or list of one.
+func unwrap(n *node) *node {
+	for (n.kind == kSet || n.kind == kList) && len(n.args) == 1 {
+		n = n.args[0]
+	}
+	return n
+}
+
+func hasPM(n *node) bool { return n.any(func(n *node) bool { return n.kind == kPM }) }
+
+// equalPM expands plus-minus signs into lists of values: all signs together, or each for itself.
+func (c *comparer) equalPM(g, a *node) bool {
+	for _, pair := range [...][2]bool{{true, true}, {false, false}, {true, false}, {false, true}} {
+		gs, as := expandPM(g, pair[0]), expandPM(a, pair[1])
+		if gs != nil && as != nil && c.equal(gs, as) {
+			return true
+		}
+	}
+	return false
+}
+
+// expandPM is the set of values of n with its signs chosen together or freely; at most 16.
+func expandPM(n *node, together bool) *node {
+	if !hasPM(n) {
+		return n
+	}
+	if n.kind == kList || n.kind == kSet {
+		out := n.with(nil)
+		for _, x := range n.args {
+			e := expandPM(x, together)
+			if e == nil {
+				return nil
+			}
+			if hasPM(x) && e.kind == kSet {
+				out.args = append(out.args, e.args...)
+			} else {
+				out.args = append(out.args, e)
+			}
+		}
+		return out
+	}
+	signs := 0
+	n.any(func(x *node) bool { signs += b2i(x.kind == kPM); return false })
+	choices := 2
+	if !together {
+		if signs > 4 {
+			return nil
+		}
+		choices = 1 << signs
+	}
+	out := mk(kSet)
+	for mask := range choices {
+		if together && mask == 1 {
+			mask = 1<<min(signs, 30) - 1
+		}
+		at := 0
+		out.args = append(out.args, chooseSigns(n, mask, &at))
+	}
+	return out
+}
+
+func chooseSigns(n *node, mask int, at *int) *node {
+	if len(n.args) == 0 {
+		return n
+	}
+	minus := false
+	if n.kind == kPM {
+		minus = (n.s == "-") != (mask>>min(*at, 30)&1 == 1)
+		*at++
+	}
+	args := make([]*node, len(n.args))
+	for i, x := range n.args {
+		args[i] = chooseSigns(x, mask, at)
+	}
+	if n.kind != kPM {
+		return n.with(args)
+	}
+	if minus {
+		args[1] = mk(kNeg, args[1])
+	}
+	return mk(kAdd, args...)
+}
+
+// text compares where one side is words.
+func (c *comparer) text(g, a *node) (equal, ok bool) {
+	if g.kind != kText && a.kind != kText {
+		return false, false
+	}
+	if n, ok := assigned(g); ok && a.kind == kText {
+		g = n
+	}
+	if n, ok := assigned(a); ok && g.kind == kText {
+		a = n
+	}
+	x, y := textOf(g), textOf(a)
+	return x != "" && x == y, true
+}
+
+// textOf is what n says as a text, with spaces out; "" where it is mathematics.
+func textOf(n *node) string {
+	switch n.kind {
+	case kText:
+		return strings.ReplaceAll(n.s, " ", "")
+	case kSym:
+		return strings.ToLower(n.s)
+	case kMul:
+		var w strings.Builder
+		for _, a := range n.args {
+			if a.kind != kSym {
+				return ""
+			}
+			w.WriteString(strings.ToLower(a.s))
+		}
+		return w.String()
+	}
+	return ""
+}
+
+// quantity is a number with what stands behind it.
+type quantity struct {
+	n       *node
+	unit    *unit
+	percent bool
+	degree  bool
+}
+
+func quantityOf(n *node) quantity {
+	q := quantity{n: n}
+	if q.n.kind == kUnit {
+		q.unit, q.n = q.n.unit, q.n.args[0]
+	}
+	switch q.n.kind {
+	case kPercent:
+		q.percent, q.n = true, q.n.args[0]
+	case kDegree:
+		q.degree, q.n = true, q.n.args[0]
+	case kNeg:
+		if in := q.n.args[0]; in.kind == kPercent || in.kind == kDegree {
+			q.percent, q.degree, q.n = in.kind == kPercent, in.kind == kDegree, mk(kNeg, in.args[0])
+		}
+	}
+	return q
+}
+
+func (q quantity) plain() bool { return q.unit == nil && !q.percent && !q.degree }
+
+// measured compares where one side has a unit, a percent sign or degrees.
+func (c *comparer) measured(g, a *node) (equal, ok bool) {
+	x, y := quantityOf(g), quantityOf(a)
+	if x.plain() && y.plain() {
+		return false, false
+	}
+	if g.kind == kRel || a.kind == kRel { // x = 5 cm: the relation comes apart first
+		return false, false
+	}
+	if x.unit != nil && y.plain() {
+		if q, ok := bareUnit(a); ok {
+			y = q
+		}
+	}
+	if y.unit != nil && x.plain() {
+		if q, ok := bareUnit(g); ok {
+			x = q
+		}
+	}
+	if !c.sameUnits(&x, &y) {
+		return false, true
+	}
+	return c.percents(x, y), true
+}
+
+// sameUnits brings both to one unit, or reports that it cannot.
+func (c *comparer) sameUnits(x, y *quantity) bool {
+	if x.unit == nil && y.unit == nil {
+		return true
+	}
+	if x.unit == nil || y.unit == nil {
+		return !c.policy.RequireUnits
+	}
+	if x.unit.measures() != y.unit.measures() {
+		return len(x.unit.labels) == 0 && !x.unit.measures() || len(y.unit.labels) == 0 && !y.unit.measures()
+	}
+	if !x.unit.measures() {
+		return subset(x.unit.labels, y.unit.labels) || subset(y.unit.labels, x.unit.labels)
+	}
+	if len(x.unit.dims) != len(y.unit.dims) {
+		return false
+	}
+	for d, e := range x.unit.dims {
+		if y.unit.dims[d] != e {
+			return false
+		}
+	}
+	if x.unit.factor.Cmp(y.unit.factor) != 0 {
+		x.n = mk(kMul, ratNode(x.unit.factor), x.n)
+		y.n = mk(kMul, ratNode(y.unit.factor), y.n)
+	}
+	return true
+}
+
+func subset(a, b []string) bool {
+	for _, w := range a {
+		if !slices.Contains(b, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// percents compares numbers of which one may be in percent or degrees.
+func (c *comparer) percents(x, y quantity) bool {
+	if x.percent == y.percent && x.degree == y.degree {
+		return c.equal(x.n, y.n)
+	}
+	if x.percent && y.degree || x.degree && y.percent {
+		return false
+	}
+	if x.percent || y.percent {
+		if c.policy.Percent != PercentIsHundredth && c.equal(x.n, y.n) {
+			return true
+		}
+		if c.policy.Percent == PercentIsLabel {
+			return false
+		}
+		hundredth := func(q quantity) *node {
+			if q.percent {
+				return mk(kDiv, q.n, numNode(100))
+			}
+			return q.n
+		}
+		return c.equal(hundredth(x), hundredth(y))
+	}
+	if c.equal(x.n, y.n) {
+		return true
+	}
+	radians := func(q quantity) *node {
+		if q.degree {
+			return mk(kDegree, q.n)
+		}
+		return q.n
+	}
+	x.n, y.n = radians(x), radians(y)
+	return c.scalars(x.n, y.n)
+}
+
+// bareUnit reads 5m or 5m/s, units that look like variables, as a quantity.
+func bareUnit(n *node) (quantity, bool) {
+	u := newUnit()
+	coefficient, ok := takeUnits(n, u, 1)
+	if !ok || !u.measures() {
+		return quantity{}, false
+	}
+	return quantity{n: coefficient, unit: u}, true
+}
+
+func takeUnits(n *node, u *unit, power int) (*node, bool) {
+	switch n.kind {
+	case kNum:
+		return n, true
+	case kSym:
+		if v := lookupUnit(n.s); v != nil {
+			u.mul(v, power)
+			return numNode(1), true
+		}
+		return n, isConst(n.s)
+	case kPow:
+		if n.args[0].kind == kSym && n.args[1].kind == kNum && n.args[1].q.IsInt() && n.args[1].q.Cmp(big.NewRat(9, 1)) < 0 && n.args[1].q.Sign() > 0 {
+			if v := lookupUnit(n.args[0].s); v != nil {
+				u.mul(v, power*int(n.args[1].q.Num().Int64()))
+				return numNode(1), true
+			}
+		}
+	case kMul, kDiv:
+		args := make([]*node, len(n.args))
+		for i, a := range n.args {
+			p := power
+			if n.kind == kDiv && i == 1 {
+				p = -power
+			}
+			var ok bool
+			if args[i], ok = takeUnits(a, u, p); !ok {
+				return nil, false
+			}
+		}
+		return n.with(args), true
+	}
+	return n, len(n.vars()) == 0
+}
+
+// lists compares tuples, lists, sets, matrices and ratios.
+func (c *comparer) lists(g, a *node) (equal, ok bool) {
+	if g.kind == kMatrix || a.kind == kMatrix || containsMatrix(g) || containsMatrix(a) {
+		return c.matrices(g, a), true
+	}
+	if g.kind == kRatio || a.kind == kRatio {
+		return c.ratios(g, a)
+	}
+	group := func(n *node) bool {
+		return n.kind == kTuple || n.kind == kList || n.kind == kSet || n.kind == kInterval
+	}
+	if !group(g) && !group(a) {
+		return false, false
+	}
+	if !group(g) || !group(a) || g.kind == kInterval != (a.kind == kInterval) {
+		return false, true
+	}
+	switch {
+	case g.kind == kInterval:
+		return g.lo == a.lo && g.hi == a.hi && c.inOrder(g.args, a.args), true
+	case g.kind == kSet && a.kind == kTuple, g.kind == kTuple && a.kind == kSet:
+		return false, true
+	case g.kind == kTuple, a.kind == kTuple, c.policy.Ordered && g.kind == kList && a.kind == kList:
+		return c.inOrder(g.args, a.args), true
+	case g.kind == kSet, a.kind == kSet:
+		return c.covers(g.args, a.args) && c.covers(a.args, g.args), true
+	}
+	return c.matched(g.args, a.args), true
+}
+
+func (c *comparer) inOrder(gs, as []*node) bool {
+	if len(gs) != len(as) {
+		return false
+	}
+	for i := range gs {
+		if !c.equal(gs[i], as[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// covers reports that each of xs is among ys.
+func (c *comparer) covers(xs, ys []*node) bool {
+	for _, x := range xs {
+		if !slices.ContainsFunc(ys, func(y *node) bool { return c.equal(x, y) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// matched reports that gs and as are the same up to order, repetitions counted.
+func (c *comparer) matched(gs, as []*node) bool {
+	if len(gs) != len(as) {
+		return false
+	}
+	left := slices.Clone(as)
+	for _, g := range gs {
+		i := slices.IndexFunc(left, func(a *node) bool { return c.equal(g, a) })
+		if i < 0 {
+			return false
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	return true
+}
+
+// ratios compares a:b and a:b:c, also with a fraction. Where both look like times of day they are compared as those.
+func (c *comparer) ratios(g, a *node) (equal, ok bool) {
+	if g.kind != kRatio || a.kind != kRatio {
+		if x := g; x.kind == kRatio && len(x.args) == 2 || a.kind == kRatio && len(a.args) == 2 {
+			return c.scalars(g, a), true
+		}
+		return false, true
+	}
+	if len(g.args) != len(a.args) {
+		return false, true
+	}
+	if isTime(g) && isTime(a) {
+		return c.inOrder(g.args, a.args), true
+	}
+	for i := range g.args[1:] {
+		if !c.scalars(mk(kMul, g.args[i+1], a.args[0]), mk(kMul, a.args[i+1], g.args[0])) {
+			return false, true
+		}
+	}
+	return !c.isZero(g.args[0]) && !c.isZero(a.args[0]), true
+}
+
+func (c *comparer) isZero(n *node) bool {
+	v, err := c.m.eval(n)
+	return err == nil && v.isZero()
+}
+
+// isTime reports 3:45 or 12:00:05: two digits in every part but the first.
+func isTime(n *node) bool {
+	for i, x := range n.args {
+		if x.kind != kNum || !x.q.IsInt() || i > 0 && len(x.s) != 2 || x.q.Cmp(big.NewRat(60, 1)) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func containsMatrix(n *node) bool {
+	switch n.kind {
+	case kMul, kAdd, kNeg, kDiv:
+		return slices.ContainsFunc(n.args, func(a *node) bool { return a.kind == kMatrix || containsMatrix(a) })
+	}
+	return false
+}
+
+// matrices compares cell by cell; a row or column also equals a tuple.
+func (c *comparer) matrices(g, a *node) bool {
+	x, y := asMatrix(g), asMatrix(a)
+	if x == nil || y == nil {
+		return false
+	}
+	if g.kind == kTuple || a.kind == kTuple {
+		line := func(m *node) bool { return m.rows == 1 || m.rows == len(m.args) }
+		return line(x) && line(y) && c.inOrder(x.args, y.args)
+	}
+	return x.rows == y.rows && c.inOrder(x.args, y.args)
+}
+
+// asMatrix works out sums and multiples of matrices; nil where n is none.
+func asMatrix(n *node) *node {
+	switch n.kind {
+	case kMatrix:
+		return n
+	case kTuple:
+		return &node{kind: kMatrix, args: n.args, rows: 1}
+	case kNeg:
+		return scaleMatrix(asMatrix(n.args[0]), func(x *node) *node { return mk(kNeg, x) })
+	case kDiv:
+		if containsMatrix(n.args[1]) || n.args[1].kind == kMatrix {
+			return nil
+		}
+		return scaleMatrix(asMatrix(n.args[0]), func(x *node) *node { return mk(kDiv, x, n.args[1]) })
+	case kMul:
+		var matrix *node
+		var factors []*node
+		for _, f := range n.args {
+			if f.kind != kMatrix && !containsMatrix(f) {
+				factors = append(factors, f)
+			} else if matrix != nil {
+				return nil
+			} else {
+				matrix = asMatrix(f)
+			}
+		}
+		return scaleMatrix(matrix, func(x *node) *node { return mk(kMul, append(slices.Clone(factors), x)...) })
+	case kAdd:
+		sum := asMatrix(n.args[0])
+		for _, f := range n.args[1:] {
+			m := asMatrix(f)
+			if sum == nil || m == nil || m.rows != sum.rows || len(m.args) != len(sum.args) {
+				return nil
+			}
+			cells := make([]*node, len(m.args))
+			for i := range cells {
+				cells[i] = mk(kAdd, sum.args[i], m.args[i])
+			}
+			sum = sum.with(cells)
+		}
+		return sum
+	}
+	return nil
+}
+
+func scaleMatrix(m *node, f func(*node) *node) *node {
+	if m == nil {
+		return nil
+	}
+	cells := make([]*node, len(m.args))
+	for i, x := range m.args {
+		cells[i] = f(x)
+	}
+	return m.with(cells)
+}

@@ -1,0 +1,528 @@
+package mathx
+
+import (
+	"fmt"
+	"math/big"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+type tkind uint8
+
+const (
+	tEnd  tkind = iota
+	tNum        // q, s the digits as written
+	tSym        // one variable
+	tRun        // two letters or more outside of \text: a word, a unit, a function or a product
+	tWord       // a word inside \text
+	tCmd        // a LaTeX command that starts an operand, without its backslash
+	tOp         // everything else
+)
+
+type token struct {
+	kind  tkind
+	s     string
+	q     *big.Rat
+	space bool // white space stood before it
+}
+
+func (t token) is(op string) bool { return t.kind == tOp && t.s == op }
+
+// maxTokens bounds what one answer may hold.
+const maxTokens = 1 << 14
+
+// lexer turns an answer into tokens. listCommas reads 1,234 as two numbers.
+type lexer struct {
+	s          string
+	i          int
+	depth      int // of ( [ \{
+	text       int // depth of braces inside \text, 0 outside
+	listCommas bool
+	currency   bool // a $ before a digit is money: dollars do not come in pairs
+	sawCommas  bool // a comma was taken for a separator of thousands
+	space      bool
+	out        []token
+}
+
+func lex(s string, listCommas bool) (toks []token, sawCommas bool, err error) {
+	l := lexer{s: translate(s), listCommas: listCommas}
+	l.currency = (strings.Count(l.s, "$")-strings.Count(l.s, "\\$"))%2 == 1
+	for l.i < len(l.s) {
+		if len(l.out) > maxTokens {
+			return nil, false, fmt.Errorf("more than %d tokens", maxTokens)
+		}
+		if err := l.next(); err != nil {
+			return nil, false, err
+		}
+	}
+	return append(l.out, token{kind: tEnd, space: l.space}), l.sawCommas, nil
+}
+
+func (l *lexer) emit(k tkind, s string) {
+	l.out = append(l.out, token{kind: k, s: s, space: l.space})
+	l.space = false
+}
+
+func (l *lexer) rest() string { return l.s[l.i:] }
+
+func (l *lexer) skip(prefix string) bool {
+	if strings.HasPrefix(l.rest(), prefix) {
+		l.i += len(prefix)
+		return true
+	}
+	return false
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+func isLetter(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+func (l *lexer) at(k int) byte {
+	if l.i+k < len(l.s) {
+		return l.s[l.i+k]
+	}
+	return 0
+}
+
+func (l *lexer) next() error {
+	c := l.at(0)
+	switch {
+	case c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '~':
+		l.i++
+		l.space = true
+	case c == '$':
+		l.i++
+		if l.currency && (isDigit(l.at(0)) || l.at(0) == '.') {
+			l.emit(tOp, "$")
+		}
+	case isDigit(c) || c == '.' && isDigit(l.at(1)):
+		return l.number()
+	case c == '\\':
+		return l.command()
+	case isLetter(c):
+		l.letters()
+	case c < utf8.RuneSelf:
+		l.ascii(c)
+	default:
+		return l.unicode()
+	}
+	return nil
+}
+
+func (l *lexer) ascii(c byte) {
+	for _, op := range [...][2]string{{"**", "^"}, {"<=", "≤"}, {">=", "≥"}, {"!=", "≠"}, {"==", "="}, {"...", "…"}, {"+/-", "±"}, {"->", "→"}} {
+		if l.skip(op[0]) {
+			l.emit(tOp, op[1])
+			return
+		}
+	}
+	l.i++
+	switch c {
+	case '(', '[':
+		l.depth++
+	case ')', ']':
+		l.depth--
+	case '{':
+		if l.text > 0 {
+			l.text++
+			return
+		}
+	case '}':
+		if l.text > 0 {
+			if l.text--; l.text == 0 {
+				l.space = true
+			}
+			return
+		}
+	}
+	l.emit(tOp, string(c))
+}
+
+// letters reads a run of letters: outside of \text one letter is a variable, more are a word.
+func (l *lexer) letters() {
+	start := l.i
+	for isLetter(l.at(0)) {
+		l.i++
+	}
+	if digitsInBase(l.s[start:]) > l.i-start {
+		l.i = start + digitsInBase(l.s[start:])
+		l.emit(tWord, l.s[start:l.i])
+		return
+	}
+	run := l.s[start:l.i]
+	switch {
+	case l.text > 0:
+		if isDigit(l.at(0)) { // A5
+			for isDigit(l.at(0)) || isLetter(l.at(0)) {
+				l.i++
+			}
+			run = l.s[start:l.i]
+		}
+		for (l.at(0) == '-' || l.at(0) == '\'') && isLetter(l.at(1)) {
+			l.i++
+			for isLetter(l.at(0)) {
+				l.i++
+			}
+			run = l.s[start:l.i]
+		}
+		l.emit(tWord, run)
+	case len(run) == 1:
+		l.emit(tSym, run)
+	default:
+		if l.at(0) == '-' && isLetter(l.at(1)) && isLetter(l.at(2)) && numberWords[strings.ToLower(run)] != 0 { // twenty-one
+			l.i++
+			for isLetter(l.at(0)) {
+				l.i++
+			}
+			run = l.s[start:l.i]
+		}
+		l.emit(tRun, run)
+	}
+}
+
+// digitsInBase is the length of digits such as 3B1 at the start of s, digits and capitals mixed and a subscript after them.
+func digitsInBase(s string) int {
+	n, digits, capitals := 0, false, false
+	for n < len(s) && n < 64 && (isDigit(s[n]) || s[n] >= 'A' && s[n] <= 'Z') {
+		digits, capitals = digits || isDigit(s[n]), capitals || !isDigit(s[n])
+		n++
+	}
+	if digits && capitals && n < len(s) && s[n] == '_' {
+		return n
+	}
+	return 0
+}
+
+// number reads digits with separators of thousands, a decimal part that may recur, and an exponent.
+func (l *lexer) number() error {
+	if n := digitsInBase(l.rest()); n > 0 {
+		l.emit(tWord, l.s[l.i:l.i+n])
+		l.i += n
+		return nil
+	}
+	var digits strings.Builder
+	start := l.i
+	for isDigit(l.at(0)) {
+		digits.WriteByte(l.at(0))
+		l.i++
+	}
+	if n := digits.Len(); n >= 1 && n <= 3 && l.s[start] != '0' {
+		for l.thousands(&digits) {
+		}
+	}
+	whole := digits.String()
+	decimals, period := "", ""
+	if l.at(0) == '.' && (isDigit(l.at(1)) || recurs(l.s[l.i+1:])) {
+		l.i++
+		from := l.i
+		for isDigit(l.at(0)) {
+			l.i++
+		}
+		decimals = l.s[from:l.i]
+		var err error
+		if decimals, period, err = l.period(decimals); err != nil {
+			return err
+		}
+	}
+	if len(whole)+len(decimals)+len(period) > 5000 {
+		return fmt.Errorf("a number of more than 5000 digits")
+	}
+	q, ok := new(big.Rat).SetString("0" + whole + "." + decimals + "0")
+	if !ok {
+		return fmt.Errorf("cannot read number %.40q", whole+"."+decimals)
+	}
+	if period != "" {
+		p, _ := new(big.Rat).SetString(period)
+		nines, _ := new(big.Rat).SetString(strings.Repeat("9", len(period)) + strings.Repeat("0", len(decimals)))
+		q.Add(q, p.Quo(p, nines))
+	}
+	if err := l.exponent(q); err != nil {
+		return err
+	}
+	l.out = append(l.out, token{kind: tNum, s: l.s[start:l.i], q: q, space: l.space})
+	l.space = false
+	return nil
+}
+
+// thousands takes one group of three digits with the separator before it.
+func (l *lexer) thousands(digits *strings.Builder) bool {
+	for _, sep := range [...]string{"{,}", ",\\!", "\\!,", "{,\\!}", "\\,", ",", " "} {
+		if !strings.HasPrefix(l.rest(), sep) || (sep == "," || sep == " ") && l.depth > 0 || sep == "," && l.listCommas {
+			continue
+		}
+		n := len(sep)
+		if l.at(n) == '\\' && l.at(n+1) == '!' {
+			n += 2
+		}
+		if !isDigit(l.at(n)) || !isDigit(l.at(n+1)) || !isDigit(l.at(n+2)) || isDigit(l.at(n+3)) {
+			continue
+		}
+		digits.WriteString(l.s[l.i+n : l.i+n+3])
+		l.i += n + 3
+		l.sawCommas = l.sawCommas || sep == ","
+		return true
+	}
+	return false
+}
+
+func recurs(s string) bool {
+	return strings.HasPrefix(s, "\\overline") || strings.HasPrefix(s, "\\bar") || strings.HasPrefix(s, "\\dot") || strings.HasPrefix(s, "\\dots")
+}
+
+// period reads what recurs after the decimals: \overline{6}, \dot{6}, or an ellipsis after digits that repeat.
+func (l *lexer) period(decimals string) (string, string, error) {
+	for _, cmd := range [...]string{"\\overline", "\\bar", "\\dot{"} {
+		if strings.HasPrefix(l.rest(), cmd) {
+			l.i += len(strings.TrimSuffix(cmd, "{"))
+			s := strings.TrimLeft(l.rest(), " {")
+			n := 0
+			for n < len(s) && isDigit(s[n]) {
+				n++
+			}
+			if n == 0 || n > 64 {
+				return "", "", fmt.Errorf("%s without digits", cmd)
+			}
+			l.i = len(l.s) - len(s) + n
+			l.skip("}")
+			return decimals, s[:n], nil
+		}
+	}
+	for _, dots := range [...]string{"...", "\\ldots", "\\dots", "\\cdots", "…"} {
+		if strings.HasPrefix(l.rest(), dots) {
+			for n := 1; n <= len(decimals)/2 && n <= 32; n++ {
+				end := decimals[len(decimals)-n:]
+				if strings.HasSuffix(decimals, end+end) && (n > 1 || len(decimals) > 2 && strings.HasSuffix(decimals, end+end+end)) {
+					l.i += len(dots)
+					return decimals[:len(decimals)-n], end, nil
+				}
+			}
+			return "", "", fmt.Errorf("digits go on after %q", decimals)
+		}
+	}
+	return decimals, "", nil
+}
+
+// exponent reads e3, E-4 directly after the digits.
+func (l *lexer) exponent(q *big.Rat) error {
+	if c := l.at(0); c != 'e' && c != 'E' {
+		return nil
+	}
+	n := 1
+	if l.at(n) == '+' || l.at(n) == '-' {
+		n++
+	}
+	from := n
+	for isDigit(l.at(n)) {
+		n++
+	}
+	if n == from || isLetter(l.at(n)) {
+		return nil
+	}
+	if n-from > 4 {
+		return fmt.Errorf("exponent %.10s... is out of range", l.s[l.i:l.i+n])
+	}
+	p, ok := new(big.Rat).SetString("1" + l.s[l.i:l.i+n])
+	if !ok {
+		return fmt.Errorf("cannot read exponent %q", l.s[l.i:l.i+n])
+	}
+	q.Mul(q, p)
+	l.i += n
+	return nil
+}
+
+// command reads a LaTeX command.
+func (l *lexer) command() error {
+	l.i++
+	if !isLetter(l.at(0)) {
+		return l.symbolCommand()
+	}
+	start := l.i
+	for isLetter(l.at(0)) {
+		l.i++
+	}
+	name := l.s[start:l.i]
+	switch {
+	case ignored[name]:
+		l.space = l.space || name == "quad" || name == "qquad"
+		if name == "left" || name == "right" {
+			l.delimiter(name == "left")
+		}
+	case braced[name]:
+		l.skipGroup()
+	case textual[name]:
+		l.enterText()
+	case operators[name] != "":
+		l.emit(tOp, operators[name])
+	case greek[name]:
+		l.emit(tSym, name)
+	case commands[name]:
+		l.emit(tCmd, name)
+	default:
+		return fmt.Errorf("unknown command \\%.20s", name)
+	}
+	return nil
+}
+
+// delimiter reads what stands after \left and \right: a dot is nothing, bars say which side they are.
+func (l *lexer) delimiter(left bool) {
+	for l.at(0) == ' ' {
+		l.i++
+	}
+	switch {
+	case l.at(0) == '.':
+		l.i++
+	case l.skip("|") || l.skip("\\vert") || l.skip("\\lvert") || l.skip("\\rvert"):
+		if left {
+			l.emit(tOp, "|(")
+		} else {
+			l.emit(tOp, ")|")
+		}
+	}
+}
+
+func (l *lexer) symbolCommand() error {
+	c := l.at(0)
+	l.i++
+	switch c {
+	case ',', ';', ':', ' ', '\n':
+		l.space = true
+	case '!', '/', '(', ')', '[', ']': // thin space, italic correction, math delimiters
+		if c == '[' || c == '(' || c == ')' || c == ']' {
+			l.space = true
+		}
+	case '{':
+		l.depth++
+		l.emit(tOp, "\\{")
+	case '}':
+		l.depth--
+		l.emit(tOp, "\\}")
+	case '%', '&', '#', '_':
+		l.emit(tOp, string(c))
+	case '$':
+		l.emit(tOp, "$")
+	case '|':
+		l.emit(tOp, "|")
+	case '\\':
+		if n := l.name(); n >= 2 && known(l.s[l.i:l.i+n]) { // \\\\frac, escaped twice
+			l.i--
+			return l.command()
+		}
+		if end := strings.IndexByte(l.rest(), ']'); l.at(0) == '[' && end > 0 && end < 8 && isDigit(l.at(1)) && isLetter(l.s[l.i+end-1]) { // [2mm]
+			l.i += end + 1
+		}
+		l.emit(tOp, "\\\\")
+	case 0: // a lone backslash at the end
+	default:
+		return fmt.Errorf("unknown command \\%c", c)
+	}
+	return nil
+}
+
+// name is the length of the letters that come next.
+func (l *lexer) name() int {
+	n := 0
+	for isLetter(l.at(n)) {
+		n++
+	}
+	return n
+}
+
+func known(name string) bool {
+	return ignored[name] || textual[name] || commands[name] || greek[name] || operators[name] != ""
+}
+
+// enterText goes on inside \text{...} with words in place of variables; \text x is one letter.
+func (l *lexer) enterText() {
+	for l.at(0) == ' ' || l.at(0) == '*' {
+		l.i++
+	}
+	l.space = true
+	if l.at(0) == '{' {
+		l.i++
+		l.text++
+	}
+}
+
+// skipGroup leaves out {...} after a command such as \phantom.
+func (l *lexer) skipGroup() {
+	for l.at(0) == ' ' || l.at(0) == '*' {
+		l.i++
+	}
+	if l.at(0) == '{' {
+		if n := closing(l.rest()); n > 0 {
+			l.i += n
+		}
+	}
+}
+
+// closing is the length of the braced group at the start of s, 0 where it does not end.
+func closing(s string) int {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}
+
+// translate writes the usual signs beyond ASCII as LaTeX: operators, Greek, superscripts, vulgar fractions.
+func translate(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return s
+	}
+	var w strings.Builder
+	raised := false
+	for _, r := range s {
+		c, sup := superscripts[r]
+		if sup != raised {
+			w.WriteString([]string{"}", "^{"}[b2i(sup)])
+			raised = sup
+		}
+		to, ok := runes[r]
+		switch {
+		case sup:
+			w.WriteByte(c)
+		case ok:
+			w.WriteString(to)
+		default:
+			w.WriteRune(r)
+		}
+	}
+	if raised {
+		w.WriteByte('}')
+	}
+	return w.String()
+}
+
+// unicode reads a word in another script, or white space; anything else beyond ASCII is an error.
+func (l *lexer) unicode() error {
+	r, n := utf8.DecodeRuneInString(l.rest())
+	if unicode.IsSpace(r) {
+		l.i += n
+		l.space = true
+		return nil
+	}
+	start := l.i
+	for l.i < len(l.s) {
+		r, n := utf8.DecodeRuneInString(l.rest())
+		if !unicode.IsLetter(r) {
+			break
+		}
+		l.i += n
+	}
+	if l.i == start {
+		return fmt.Errorf("unknown character %q", r)
+	}
+	l.emit(tWord, l.s[start:l.i])
+	return nil
+}
