@@ -93,7 +93,7 @@ func TestShareOfSplicedTexts(t *testing.T) {
 			var text []string
 			inA, all := 0, 0
 			part := r.Float64() // of a, about
-			for range 30 {
+			for range 20 {
 				l := b
 				if r.Float64() < part {
 					l = a

@@ -25,6 +25,16 @@ var (
 // Prose returns text without code, mathematics, addresses and markup; what is left out becomes white space. Marks alone hide nothing: what
 // stands between fences or dollar signs and reads as prose stays.
 func Prose(text string) string {
+	var lines []string
+	for line := range strings.SplitSeq(withoutMarks(text), "\n") {
+		line = token.ReplaceAllStringFunc(line, keepForeign)
+		lines = append(lines, functions.ReplaceAllString(line, " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// withoutMarks leaves out what marks or its shape show to be code, mathematics, an address or markup; single tokens stay.
+func withoutMarks(text string) string {
 	text = fence.ReplaceAllStringFunc(text, func(block string) string {
 		_, inside, _ := strings.Cut(block, "\n")
 		return "\n" + keepProse(strings.TrimRight(inside, "`~ \t\n")) + "\n"
@@ -37,8 +47,7 @@ func Prose(text string) string {
 		if isStatement(line) && !cased(line) {
 			line = ""
 		}
-		line = token.ReplaceAllStringFunc(line, keepForeign)
-		lines = append(lines, functions.ReplaceAllString(line, " "))
+		lines = append(lines, line)
 	}
 	return strings.Join(lines, "\n")
 }
