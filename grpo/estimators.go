@@ -14,7 +14,7 @@ type Outcomes struct {
 	Beta    float64       // weight of that KL
 }
 
-// Paid are the rewards less Beta times the KL summed over each completion (arXiv 2402.14740, eq. 2).
+// Paid are the rewards less Beta times the KL summed over each completion (arXiv 2402.14740).
 func (o Outcomes) Paid() [][]float64 {
 	if o.KL == nil {
 		return o.Rewards
@@ -49,7 +49,7 @@ func Outcome(f func(rewardsPG [][]float64) [][]float64) Advantager {
 	}
 }
 
-// RLOOAdvantages are the rewards less the mean of the group's other rewards (RLOO, arXiv 2402.14740, eq. 8). normalize makes them mean
+// RLOOAdvantages are the rewards less the mean of the group's other rewards (RLOO, arXiv 2402.14740). normalize makes them mean
 // 0 and deviation 1 over the batch, as TRL's normalize_advantages: (A - mean)/(std + 1e-4), n-1.
 func RLOOAdvantages(rewardsPG [][]float64, normalize bool) [][]float64 {
 	out := BatchAdvantages(rewardsPG, Scale{By: Unscaled, LeaveOneOut: true})
@@ -155,7 +155,7 @@ func MaxRLAdvantages(rewardsPG [][]float64) [][]float64 {
 	return out
 }
 
-// PassAtK are the advantages of pass@k training in closed form (arXiv 2508.10751, section 2.3): among the group's n samples, m of them
+// PassAtK are the advantages of pass@k training in closed form (arXiv 2508.10751, its analytical form): among the group's n samples, m of them
 // wrong (reward not above 0), a set of k has reward 1 if one of it is right, its advantage is normalised over all sets, and a sample's is
 // the mean over the sets it is in:
 //

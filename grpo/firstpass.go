@@ -21,7 +21,7 @@ type TokenStats struct {
 type Selector func(b TokenStats) []float32
 
 // TopEntropy keeps the share of tokens with the highest entropy and takes the others' policy term away: "high-entropy minority tokens"
-// (arXiv 2506.01939, eq. 5; share 0.2 there). A token is kept if its entropy is at least the (1 - share)-quantile, which is
+// (arXiv 2506.01939; share 0.2 there). A token is kept if its entropy is at least the (1 - share)-quantile, which is
 // interpolated as numpy and torch do.
 func TopEntropy(share float64) Selector {
 	return func(b TokenStats) []float32 {

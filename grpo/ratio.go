@@ -25,7 +25,7 @@ func WholeRatio(s *kernels.Scope, diffT *kernels.Tensor, in LossInput) *kernels.
 }
 
 // GeometricRatio is GMPO's: the geometric mean over a completion of token ratios that are clipped one by one in log space, on the
-// side where they would gain, at most epsilon (arXiv 2507.20673, eq. 3 and algorithm 1; 0.4 there). It goes with [Unclipped] and
+// side where they would gain, at most epsilon (arXiv 2507.20673, algorithm 1; 0.4 there). It goes with [Unclipped] and
 // [PerSequence].
 func GeometricRatio(epsilon float32) Ratio {
 	return func(s *kernels.Scope, diffT *kernels.Tensor, in LossInput) *kernels.Tensor {

@@ -1,9 +1,11 @@
 package grpo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gor1/gor1/optim"
 	"github.com/gor1/gor1/sampling"
@@ -114,11 +116,13 @@ func (t *Trainer) State() State { return State{t.beta, t.entropy.State} }
 // SetState goes on from a state.
 func (t *Trainer) SetState(s State) { t.beta, t.entropy.State = s.Beta, s.Entropy }
 
-// Step turns rewards into advantages and takes the optimiser steps of one batch of groups. Old log-probs are the samples'
+// Step turns rewards into advantages and takes the optimiser steps of one batch of groups, in the order of their rows whatever the order
+// they come in. Old log-probs are the samples'
 // own: they are the trainer's bits. A completion with advantage 0 and no further term has gradient 0 and is not run, though it
 // counts in the normalisers. Samples with Keep, from a truncated sampler, are trained as what they are: the policy is the one
 // restricted to the words each was chosen among, for all epochs.
 func (t *Trainer) Step(ctx context.Context, groups []Group) (StepStats, error) {
+	groups = canonical(groups)
 	st, all, err := t.items(groups)
 	if err != nil {
 		return st, err
@@ -138,6 +142,11 @@ func (t *Trainer) Step(ctx context.Context, groups []Group) (StepStats, error) {
 		}
 	}
 	return st, nil
+}
+
+// canonical is the order that sums are taken in: by row of the data set, so that the order of arrival changes no bit.
+func canonical(groups []Group) []Group {
+	return slices.SortedStableFunc(slices.Values(groups), func(a, b Group) int { return cmp.Compare(a.Row, b.Row) })
 }
 
 // part is mini-batch m of the items: those of its share of the groups.
