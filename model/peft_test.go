@@ -70,3 +70,39 @@ func TestWriteAdapters(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(out, "adapters.json"), text, 0o644))
 }
+
+// TestWriteScorers saves a scorer of every family and its scores under R1_PEFT_OUT, for transformers to load (.ci/peft/run).
+func TestWriteScorers(t *testing.T) {
+	out := os.Getenv("R1_PEFT_OUT")
+	if out == "" {
+		t.Skip("run .ci/peft/run")
+	}
+	type row struct {
+		Folder string
+		IDs    []int32
+		Score  float32
+	}
+	var rows []row
+	for _, name := range families {
+		dev := openCPU(t)
+		m, err := loadLM(t, dev, filepath.Join("testdata", "golden", name)).Clone()
+		require.NoError(t, err)
+		scorer, err := model.NewScorer(m, 0.3, 7)
+		require.NoError(t, err)
+		r := row{Folder: filepath.Join(out, name+"-scorer")}
+		d := draws(6)
+		for range 20 {
+			r.IDs = append(r.IDs, int32(2+d.below(m.Config().VocabSize-2)))
+		}
+		do(t, dev, func(s *kernels.Scope) {
+			r.Score = read(t, s, scorer.Values(s, r.IDs, kernels.PackedSegs(20), []int32{19}))[0]
+		})
+		require.NoError(t, os.MkdirAll(r.Folder, 0o755))
+		require.NoError(t, scorer.Save(r.Folder))
+		require.NoError(t, scorer.Close())
+		rows = append(rows, r)
+	}
+	text, err := json.Marshal(rows)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(out, "scorers.json"), text, 0o644))
+}

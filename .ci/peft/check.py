@@ -1,13 +1,16 @@
-"""Loads adapters with peft, and merged folders with transformers, in float64, and compares logits with those in a JSON file."""
+"""Loads adapters with peft, merged folders and reward models with transformers, in float64, and compares with numbers in JSON files.
+
+Arguments: adapters.json, scorers.json.
+"""
 import json
 import sys
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 load = dict(dtype=torch.float64, attn_implementation="eager", experts_implementation="eager")
-worst = {"adapter": 0.0, "merged": 0.0}
+worst = {"adapter": 0.0, "merged": 0.0, "scorer": 0.0}
 rows = json.load(open(sys.argv[1]))
 for row in rows:
     ids, want = torch.tensor([row["IDs"]]), torch.tensor(row["Logits"], dtype=torch.float64)
@@ -26,4 +29,17 @@ for row in rows:
         print(f"{row['Adapter'].rsplit('/', 1)[-1]}: {kind} differs by {error:.2g}; the adapter moves logits by {moved:.2g}")
 loaded = sum(not row["MergedOnly"] for row in rows)
 print(f"measured: {loaded} adapters, {len(rows)} merged folders: peft's logits and gor1's differ by at most {worst['adapter']:.2g}, the merged folders' by {worst['merged']:.2g}")
+
+rows = json.load(open(sys.argv[2]))
+for row in rows:
+    model, info = AutoModelForSequenceClassification.from_pretrained(row["Folder"], output_loading_info=True, **load)
+    assert not info["missing_keys"] and not info["unexpected_keys"], info
+    assert model.config.num_labels == 1
+    model.config.pad_token_id = 0  # the ids have none
+    with torch.no_grad():
+        score = model.eval()(torch.tensor([row["IDs"]])).logits[0, 0].item()
+    error = abs(score - row["Score"]) / max(1, abs(score))
+    worst["scorer"] = max(worst["scorer"], error)
+    print(f"{type(model).__name__}: {score:.4f}, differs by {error:.2g}")
+print(f"measured: {len(rows)} reward models: transformers' scores and gor1's differ by at most {worst['scorer']:.2g}")
 sys.exit(max(worst.values()) > 1e-4)
