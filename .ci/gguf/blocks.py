@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 out, seed, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 dirty = sys.argv[4:] == ["dirty"]
+np.seterr(all="ignore")
 rng = np.random.default_rng(seed)
 types = "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K".split()
 # Where the half-precision scales stand in a block.
