@@ -265,12 +265,14 @@ func TestPreflight(t *testing.T) {
 		fatal  bool
 		want   string
 	}{
-		"healthy":      {func(g *pipeline.GRPO) {}, false, ""},
-		"wrong column": {func(g *pipeline.GRPO) { g.Score = func(context.Context, reward.Sample) (reward.Score, error) { return reward.Score{}, nil } }, true, "look at the answer column"},
-		"too short":    {func(g *pipeline.GRPO) { g.Sample.MaxTokens = 1 }, true, "raise max_completion_length above 1"},
-		"too easy":     {func(g *pipeline.GRPO) { g.Score = right(func(string) bool { return true }) }, true, "use harder problems"},
-		"too hard":     {func(g *pipeline.GRPO) { g.Score = right(func(string) bool { return false }) }, true, "use easier problems"},
-		"flat":         {func(g *pipeline.GRPO) { g.Score = reward.FromText(func(_, _, _ string) float64 { return 0.5 }) }, true, "does not tell completions apart"},
+		"healthy": {func(g *pipeline.GRPO) {}, false, ""},
+		"wrong column": {func(g *pipeline.GRPO) {
+			g.Score = func(context.Context, reward.Sample) (reward.Score, error) { return reward.Score{}, nil }
+		}, true, "look at the answer column"},
+		"too short": {func(g *pipeline.GRPO) { g.Sample.MaxTokens = 1 }, true, "raise max_completion_length above 1"},
+		"too easy":  {func(g *pipeline.GRPO) { g.Score = right(func(string) bool { return true }) }, true, "use harder problems"},
+		"too hard":  {func(g *pipeline.GRPO) { g.Score = right(func(string) bool { return false }) }, true, "use easier problems"},
+		"flat":      {func(g *pipeline.GRPO) { g.Score = reward.FromText(func(_, _, _ string) float64 { return 0.5 }) }, true, "does not tell completions apart"},
 	} {
 		g := stage(t, 1)
 		g.Score, g.Sample.MaxTokens = good, 100

@@ -103,7 +103,7 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	if err != nil {
 		return err
 	}
-	f, special, note, err := g.template(dir, tok)
+	f, special, note, err := g.template(dir)
 	if err != nil {
 		return err
 	}

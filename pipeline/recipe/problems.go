@@ -12,10 +12,6 @@ import (
 // answerColumns are where the reference answer is looked for where no column is named.
 var answerColumns = []string{"answer", "solution", "target"}
 
-// r1zero is the template of arXiv 2501.12948, table 1, in one paragraph, with the question in place of %s.
-const r1zero = "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant first thinks about the reasoning process in the mind and then provides the user with the answer. " +
-	"The reasoning process and answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>. User: %s Assistant:"
-
 // codec is a model's tokenizer as the sampler wants it.
 type codec struct {
 	tok     *tokenizer.Tokenizer
@@ -28,28 +24,6 @@ func (c codec) Encode(text string) ([]int32, error) { return c.tok.Encode(text, 
 // Decode turns a completion into the text that rewards read.
 func (c codec) Decode(ids []int32) string { return c.tok.Decode(ids, true) }
 
-// render makes the text of a prompt.
-type render func(system string, c data.Content, row data.Row) (string, error)
-
-// prompts are the ways to make one.
-func plain(system string, c data.Content, row data.Row) (string, error) {
-	if c.Messages != nil || system != "" {
-		return "", fmt.Errorf("recipe: %s: prompt_template none takes a prompt that is a text and no system_prompt", row.Place)
-	}
-	return c.Text, nil
-}
-
-func zero(system string, c data.Content, row data.Row) (string, error) {
-	question := c.Text
-	if n := len(c.Messages); n > 0 {
-		question = c.Messages[n-1].Content
-	}
-	if system != "" {
-		return "", fmt.Errorf("recipe: prompt_template r1zero has no place for a system_prompt")
-	}
-	return fmt.Sprintf(r1zero, question), nil
-}
-
 // problem makes a problem of a row.
 func (p Problems) problem(row data.Row, f render) (reward.Problem, error) {
 	c, err := row.Content(p.PromptColumn)
@@ -57,7 +31,7 @@ func (p Problems) problem(row data.Row, f render) (reward.Problem, error) {
 		return reward.Problem{}, err
 	}
 	out := reward.Problem{ID: row.Place.String(), Columns: map[string]any{}}
-	if out.Prompt, err = f(p.System, c, row); err != nil {
+	if out.Prompt, err = f(c, row); err != nil {
 		return out, err
 	}
 	for _, field := range row.Fields {
