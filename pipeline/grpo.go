@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/gor1/gor1/grpo"
@@ -49,6 +50,17 @@ type Batch struct {
 	// Refill is dynamic sampling (DAPO, arXiv 2503.14476, eq. 11): groups whose rewards are all equal teach nothing; up to so many further
 	// batches are drawn to replace them. 0: they stay.
 	Refill int
+	// Skip leaves out rows that were too hard or too easy when they were drawn last.
+	Skip Skip
+	// Replay adds up to so many earlier groups that taught something to every step, the newest first, each once: they are learnt from
+	// with the log-probs they were drawn with, as a further epoch would. 0: none.
+	Replay int
+}
+
+// Skip is a filter by difficulty. The zero value skips nothing.
+type Skip struct {
+	Low, High float64 // a row whose mean accuracy was at most Low, or at least High, is left out; High 0: none is
+	Again     int     // epochs until it is tried again; 0: never
 }
 
 // Every says how often what happens, in steps; 0: never (but a checkpoint and an evaluation at the end).
@@ -61,13 +73,16 @@ type Every struct {
 
 // grpoState is what the stage itself counts.
 type grpoState struct {
-	Cursor  uint64     `json:"cursor"`     // position in the stream
-	Tokens  int64      `json:"num_tokens"` // trained so far
-	Best    best       `json:"best"`
-	Skipped int        `json:"skipped"` // steps in a row whose gradient was not finite
-	Renewed int        `json:"renewed"` // the step before which the reference was moved last
-	Trainer grpo.State `json:"trainer"`
-	Alarms  alarmState `json:"alarms"`
+	Cursor  uint64       `json:"cursor"`     // position in the stream
+	Tokens  int64        `json:"num_tokens"` // trained so far
+	Best    best         `json:"best"`
+	Skipped int          `json:"skipped"` // steps in a row whose gradient was not finite
+	Renewed int          `json:"renewed"` // the step before which the reference was moved last
+	Trainer grpo.State   `json:"trainer"`
+	Rates   map[int]rate `json:"rates,omitempty"`  // of rows drawn so far, where Skip asks for them
+	Skips   int64        `json:"skips"`            // rows left out so far
+	Replay  []replayed   `json:"replay,omitempty"` // groups that can be learnt from again, the newest first
+	Alarms  alarmState   `json:"alarms"`
 }
 
 // Result is how a stage ended.
@@ -127,6 +142,8 @@ func (g GRPO) check() error {
 		return fmt.Errorf("pipeline: %d prompts a step with %d samples each: want at least 1 and 2 (one sample has nothing to be compared with)", g.Batch.Prompts, g.Batch.Samples)
 	case g.Renew.Every > 0 && (g.Renew.Ref == nil || g.Ref == nil || !(g.Renew.Share > 0 && g.Renew.Share <= 1)):
 		return fmt.Errorf("pipeline: the reference is renewed every %d steps by a share of %g: want a reference and a share in (0, 1]", g.Renew.Every, g.Renew.Share)
+	case g.Batch.Replay < 0 || !(g.Batch.Skip.Low >= 0 && g.Batch.Skip.High >= 0 && g.Batch.Skip.High <= 1) || g.Batch.Skip.Again < 0:
+		return fmt.Errorf("pipeline: replay %d, skip %+v: out of range", g.Batch.Replay, g.Batch.Skip)
 	case g.Batch.Refill < 0 || g.Every.Steps < 1 || g.Every.Save < 0 || g.Every.Keep < 0:
 		return fmt.Errorf("pipeline: refill %d, steps %d, save every %d, keep %d: out of range", g.Batch.Refill, g.Every.Steps, g.Every.Save, g.Every.Keep)
 	}
@@ -148,6 +165,9 @@ type grpoStage struct {
 	trainer *grpo.Trainer
 	state   grpoState
 	watch   func(GRPOStep)
+
+	drawn []sampling.Group // in the step at hand, those that Refill dropped too
+	skips int64            // rows passed over in it
 
 	// Of the step at hand, for watch.
 	groups []sampling.Group
@@ -184,16 +204,18 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		return nil, err
 	}
 	whole := context.WithoutCancel(ctx) // from here on the step is finished, whatever the signal
-	stats, err := s.trainer.Step(whole, groups)
+	again := s.replay()
+	stats, err := s.trainer.Step(whole, append(slices.Clone(groups), again...))
 	if err != nil {
 		return nil, err
 	}
 	trained := time.Now()
-	if s.Policy.Device().Exact() && onPolicy(s.Train) && stats.MaxDrift != 0 {
+	if s.Policy.Device().Exact() && onPolicy(s.Train) && len(again) == 0 && stats.MaxDrift != 0 {
 		return nil, fmt.Errorf("the trainer's log-probs differ from the sampler's by up to %g: this must not happen; please report it with the model's config.json", stats.MaxDrift)
 	}
 	s.groups, s.stats, s.held = groups, stats, nil
 	s.state.Trainer = s.trainer.State()
+	s.remember(groups)
 	s.state.Cursor, s.state.Tokens = cursor, s.state.Tokens+int64(stats.Trained)
 	if s.state.Skipped++; stats.Skipped == 0 {
 		s.state.Skipped = 0
@@ -205,7 +227,7 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		return nil, err
 	}
 	fields := append(metrics(groups, stats),
-		run.Field{Name: "num_tokens", Value: s.state.Tokens}, run.Field{Name: "groups_drawn", Value: drawn},
+		run.Field{Name: "num_tokens", Value: s.state.Tokens}, run.Field{Name: "groups_drawn", Value: drawn}, run.Field{Name: "rows_skipped", Value: s.state.Skips}, run.Field{Name: "groups_replayed", Value: len(again)},
 		run.Field{Name: "epoch", Value: float64(cursor) / float64(s.Problems.Len())},
 		run.Field{Name: "time/rollout", Value: sampled.Sub(started).Seconds()}, run.Field{Name: "time/train", Value: trained.Sub(sampled).Seconds()})
 	if s.HeldOut.due(n+1, s.Every.Steps) {
@@ -226,56 +248,6 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 
 // onPolicy tells whether every pass is over samples of the very weights it starts from.
 func onPolicy(c grpo.Config) bool { return c.Epochs <= 1 && c.MiniBatches <= 1 }
-
-// draw samples the groups of a step. With Refill, groups whose rewards are all equal are replaced by further problems' while
-// there are some: those that teach come first, in the order they were drawn.
-func (s *grpoStage) draw(ctx context.Context, n int) (groups []sampling.Group, drawn int, cursor uint64, err error) {
-	engine := sampling.New(s.Policy, s.Sample)
-	cursor = s.state.Cursor
-	var equal []sampling.Group
-	for round := 0; ; round++ {
-		want := s.Batch.Prompts - len(groups)
-		problems, rows := make([]reward.Problem, want), make([]uint32, want)
-		for i := range problems {
-			problems[i], _ = s.Problems.At(cursor)
-			rows[i] = uint32(cursor) // of the endless stream: no two groups of a run share their draws
-			cursor++
-		}
-		fresh, err := sampling.Rollout(ctx, engine, sampling.Request{Step: uint32(n), Problems: problems, Rows: rows, Samples: s.Batch.Samples, Score: s.Score, Compare: s.Compare})
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		drawn += len(fresh)
-		if s.Batch.Refill == 0 {
-			return fresh, drawn, cursor, nil
-		}
-		for _, g := range fresh {
-			if teaches(g) {
-				groups = append(groups, g)
-			} else {
-				equal = append(equal, g)
-			}
-		}
-		if len(groups) >= s.Batch.Prompts || round >= s.Batch.Refill {
-			return append(groups, equal[:min(len(equal), s.Batch.Prompts-len(groups))]...), drawn, cursor, nil
-		}
-	}
-}
-
-// teaches tells whether a group's scored rewards differ.
-func teaches(g sampling.Group) bool {
-	first, any := 0.0, false
-	for _, s := range g.Samples {
-		v, ok := s.Score.Value()
-		if ok && any && v != first {
-			return true
-		}
-		if ok && !any {
-			first, any = v, true
-		}
-	}
-	return false
-}
 
 // record writes a step's completions to rollouts/step-<n>.jsonl, one a line.
 func (s *grpoStage) record(n int, groups []sampling.Group) error {

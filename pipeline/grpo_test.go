@@ -75,7 +75,7 @@ func stage(t testing.TB, steps int) pipeline.GRPO {
 	return pipeline.GRPO{
 		Renew:  pipeline.Renew{Every: 4, Share: 0.5, Ref: ref},
 		Policy: policy, Ref: ref, Train: train, Sample: sampling.Options{Codec: letters{}, Temperature: 1, MaxTokens: 24, Seed: 11}, Score: score,
-		Problems: pipeline.NewStream(problems, 5, true), Batch: pipeline.Batch{Prompts: 4, Samples: 4, Refill: 2},
+		Problems: pipeline.NewStream(problems, 5, true), Batch: pipeline.Batch{Prompts: 4, Samples: 4, Refill: 2, Replay: 1, Skip: pipeline.Skip{Low: 0, High: 1, Again: 2}},
 		HeldOut: pipeline.HeldOut{Problems: problems[:3], Score: score, Temperature: 1, Samples: 2, Every: 7},
 		Every:   pipeline.Every{Steps: steps, Save: 3, Keep: 2, Rollouts: 1}, Alarms: pipeline.DefaultAlarms(), Config: map[string]any{"steps": steps},
 	}
@@ -247,6 +247,38 @@ func TestRefill(t *testing.T) {
 		}
 		require.NoError(t, r.Close())
 	}
+}
+
+// Rows at the ends of the scale are left out until they are tried again; groups that taught come back once.
+func TestSkipAndReplay(t *testing.T) {
+	g := stage(t, 6)
+	g.Train.LearningRate = 1e-9 // the policy stays as it is
+	g.Batch = pipeline.Batch{Prompts: 11, Samples: 4, Skip: pipeline.Skip{High: 1}, Replay: 2}
+	g.Score = reward.FromText(func(prompt, completion, _ string) float64 { // b0 is always right; the rest differ
+		if strings.HasPrefix(prompt, "b") {
+			return 1
+		}
+		return 1 / float64(1+len(completion))
+	})
+	r, err := run.Open(t.TempDir())
+	require.NoError(t, err)
+	var skipped int64
+	_, err = g.Run(context.Background(), r, func(s pipeline.GRPOStep) {
+		for _, q := range s.Groups {
+			require.False(t, s.Number > 0 && q.Problem.ID == "b", "step %d draws b again", s.Number)
+		}
+		for _, f := range s.Fields {
+			switch f.Name {
+			case "rows_skipped":
+				skipped = f.Value.(int64)
+			case "groups_replayed":
+				require.Equal(t, min(2*s.Number, 2), f.Value)
+			}
+		}
+	})
+	require.NoError(t, err)
+	require.Equal(t, int64(6), skipped, "once in each epoch but the first")
+	require.NoError(t, r.Close())
 }
 
 // What would keep a run from learning is named before its first step, with the fix.

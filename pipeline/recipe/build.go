@@ -117,7 +117,10 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	if err != nil {
 		return err
 	}
-	p.Problems = pipeline.NewStream(train, g.Seed, g.Shuffle)
+	if err := g.Problems.order(train); err != nil {
+		return err
+	}
+	p.Problems = pipeline.NewStream(train, g.Seed, g.Shuffle && g.Curriculum == "")
 	if len(held) > 0 {
 		p.HeldOut = pipeline.HeldOut{Problems: held, Score: reward.Accuracy, Samples: g.EvalSamples, Temperature: float32(g.EvalTemp)}
 		if g.EvalStrategy == "steps" {
@@ -290,7 +293,7 @@ func (g *GRPO) steps(p *Prepared) error {
 	if err != nil {
 		return err
 	}
-	p.Batch = pipeline.Batch{Prompts: prompts, Samples: g.Samples, Refill: g.Refill}
+	p.Batch = pipeline.Batch{Prompts: prompts, Samples: g.Samples, Refill: g.Refill, Replay: g.Replay, Skip: pipeline.Skip{Low: g.SkipLow, High: g.SkipHigh, Again: g.SkipAgain}}
 	p.Train.MiniBatches = mini
 	n, err := g.rollouts(p.Problems.Len(), prompts, mini)
 	if err != nil {

@@ -46,6 +46,7 @@ type Problems struct {
 	Template     string         `key:"prompt_template" help:"chat: the model's own; r1zero: the paper's, for base models; none: the text as it is; absent: chat where the model has one, else r1zero"`
 	TemplateArgs map[string]any `key:"chat_template_kwargs" help:"variables for the chat template, such as {\"enable_thinking\": true}"`
 	Shuffle      bool           `key:"shuffle_dataset" help:"a new order every epoch; false: as in the file"`
+	Curriculum   string         `key:"curriculum_column" help:"a column with a number: rows are taken in its order, the lowest first, each epoch"`
 	MaxPrompt    int            `key:"max_prompt_length" help:"longer prompts are left out, and counted; 0: no limit"`
 	Epochs       float64        `key:"num_train_epochs" help:"passes over the data where max_steps is not given"`
 	MaxSteps     int            `key:"max_steps" help:"optimiser steps; -1: as num_train_epochs says"`
@@ -60,6 +61,10 @@ type Sampling struct {
 	TopK        int      `key:"top_k" help:"draw from so many tokens; 0: all"`
 	MinP        *float64 `key:"min_p" help:"draw from tokens with this share of the likeliest one's probability"`
 	Refill      int      `key:"dynamic_sampling" help:"further batches drawn to replace groups that teach nothing (DAPO); 0: they stay"`
+	SkipLow     float64  `key:"skip_accuracy_low" help:"leave out rows whose completions were right at most this often when last drawn; with skip_accuracy_high"`
+	SkipHigh    float64  `key:"skip_accuracy_high" help:"and those right at least this often; 0: none is left out"`
+	SkipAgain   int      `key:"skip_epochs" help:"epochs until a row that was left out is tried again; 0: never"`
+	Replay      int      `key:"replay_groups" help:"earlier groups that taught something, learnt from once more in every step"`
 	Overlong    bool     `key:"mask_truncated_completions" help:"do not train on completions that the limit cut"`
 }
 

@@ -1,8 +1,10 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/gor1/gor1/data"
 	"github.com/gor1/gor1/model/tokenizer"
@@ -85,4 +87,24 @@ func (p Problems) read(ctx context.Context, name, split string, f render, c code
 		return nil, long, fmt.Errorf("recipe: %s, split %s: all %d prompts are longer than %d tokens; raise max_prompt_length or shorten max_completion_length", name, split, long, limit)
 	}
 	return all, long, nil
+}
+
+// order sorts the problems by the column of a curriculum; equal ones stay in the file's order.
+func (p Problems) order(all []reward.Problem) error {
+	if p.Curriculum == "" {
+		return nil
+	}
+	level := map[string]float64{}
+	for _, q := range all {
+		switch v := q.Columns[p.Curriculum].(type) {
+		case int64:
+			level[q.ID] = float64(v)
+		case float64:
+			level[q.ID] = v
+		default:
+			return fmt.Errorf("recipe: %s: curriculum_column %s is %v, want a number", q.ID, p.Curriculum, v)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b reward.Problem) int { return cmp.Compare(level[a.ID], level[b.ID]) })
+	return nil
 }
