@@ -102,7 +102,7 @@ func (p *parser) statements(ends ...string) []stmt {
 		case tData:
 			body = append(body, &textStmt{t.text})
 		case tVarBegin:
-			body = append(body, &outputStmt{p.tuple(true, ""), t.line})
+			body = append(body, &outputStmt{p.tuple(true), t.line})
 			p.expect(tVarEnd)
 		case tBlockBegin:
 			if p.cur().kind == tName && slices.Contains(ends, p.cur().text) {
@@ -212,7 +212,7 @@ func (p *parser) statement() stmt {
 func (p *parser) ifTag(line int) stmt {
 	s, mark := &ifStmt{line: line}, len(p.soft)
 	for {
-		s.tests = append(s.tests, p.tuple(false, ""))
+		s.tests = append(s.tests, p.tuple(false))
 		s.bodies = append(s.bodies, p.body("elif", "else", "endif"))
 		switch p.take().text {
 		case "elif":
@@ -228,11 +228,11 @@ func (p *parser) ifTag(line int) stmt {
 func (p *parser) forTag(line int) stmt {
 	s := &forStmt{line: line}
 	p.forDepth++
-	s.target = p.target(false, "in")
+	s.target = p.target(false)
 	if !p.skipName("in") {
 		p.unexpected("in")
 	}
-	s.iter = p.tuple(false, "recursive")
+	s.iter = p.tuple(false)
 	p.scoped(func() {
 		if p.skipName("if") {
 			s.test = p.expression(true)
@@ -254,9 +254,9 @@ func (p *parser) forTag(line int) stmt {
 }
 
 func (p *parser) setTag(line int) stmt {
-	target := p.target(true, "")
+	target := p.target(true)
 	if p.skipOp("=") {
-		return &setStmt{target, p.tuple(true, ""), line}
+		return &setStmt{target, p.tuple(true), line}
 	}
 	s := &setBlock{target: target, line: line}
 	p.scoped(func() {
@@ -272,7 +272,7 @@ func (p *parser) withTag(line int) stmt {
 		if len(s.targets) > 0 {
 			p.expectOp(",")
 		}
-		s.targets = append(s.targets, p.target(false, ""))
+		s.targets = append(s.targets, p.target(false))
 		p.expectOp("=")
 		s.values = append(s.values, p.expression(true))
 	}
@@ -366,7 +366,7 @@ func (p *parser) assignable(name string, line int) {
 }
 
 // target reads what a set, for or with assigns to: names, tuples of them, and with ns namespace.attribute.
-func (p *parser) target(ns bool, end string) expr {
+func (p *parser) target(ns bool) expr {
 	line := p.cur().line
 	var items []expr
 	tuple := false
@@ -378,7 +378,7 @@ func (p *parser) target(ns bool, end string) expr {
 			tuple = true
 			p.at++
 		}
-		if p.tupleEnd(end) {
+		if p.tupleEnd() {
 			break
 		}
 		items = append(items, p.targetItem(ns))
@@ -403,7 +403,7 @@ func (p *parser) targetItem(ns bool) expr {
 		p.assignable(t.text, t.line)
 		return &nameExpr{t.text, t.line}
 	case t.kind == tOp && t.text == "(":
-		x := p.target(false, "")
+		x := p.target(false)
 		p.expectOp(")")
 		return x
 	case t.kind == tOp && (t.text == "[" || t.text == "{"):
@@ -417,10 +417,10 @@ func (p *parser) targetItem(ns bool) expr {
 
 func (*nsTarget) eval(*state) Value { panic("jinja: a namespace target is not an expression") }
 
-// tupleEnd tells that a tuple without brackets ends here.
-func (p *parser) tupleEnd(end string) bool {
+// tupleEnd tells that a tuple without brackets ends here. As in Jinja, "in" does not end one: "for x, in y" is an error.
+func (p *parser) tupleEnd() bool {
 	k := p.cur().kind
-	return k == tVarEnd || k == tBlockEnd || p.isOp(")") || end != "" && p.isName(end)
+	return k == tVarEnd || k == tBlockEnd || p.isOp(")")
 }
 
 // missing notes a filter or test that does not exist.

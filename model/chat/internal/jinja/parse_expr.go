@@ -21,19 +21,18 @@ func (p *parser) expression(cond bool) expr {
 	return x
 }
 
-// tuple reads expressions with commas between them, up to end; without a comma, one expression.
-func (p *parser) tuple(cond bool, end string) expr {
-	return p.tupleIn(cond, end, false)
-}
+// tuple reads expressions with commas between them; without a comma, one expression.
+func (p *parser) tuple(cond bool) expr { return p.tupleIn(cond, false) }
 
-func (p *parser) tupleIn(cond bool, end string, brackets bool) expr {
+// tupleIn is tuple; between brackets there may be nothing.
+func (p *parser) tupleIn(cond, brackets bool) expr {
 	var items []expr
 	tuple := false
 	for {
 		if len(items) > 0 {
 			p.expectOp(",")
 		}
-		if p.tupleEnd(end) {
+		if p.tupleEnd() {
 			break
 		}
 		items = append(items, p.expression(cond))
@@ -184,7 +183,7 @@ func (p *parser) primary() expr {
 	case tOp:
 		switch t.text {
 		case "(":
-			x := p.tupleIn(true, "", true)
+			x := p.tupleIn(true, true)
 			p.expectOp(")")
 			return x
 		case "[":
