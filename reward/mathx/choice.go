@@ -18,7 +18,7 @@ func choiceOf(e Expr) (string, bool) {
 var (
 	choiceWrap   = regexp.MustCompile(`\\(?:text|textbf|mathrm|mathbf|mbox|textrm|boxed|bf|rm|operatorname)\b|\*\*|^\*|\*$|[{}$_"'` + "`" + `“”]|\\[ ,;!()]`)
 	choiceStart  = regexp.MustCompile(`^\s*(?:\(([A-Ja-j])\)|\[([A-J])\]|([A-J])(?:[.):,]|\s*$|\s*[-–]\s)|([a-j])\s*[.)]?\s*$)`)
-	choiceLetter = regexp.MustCompile(`\(([A-J])\)|\b([A-J])\b`)
+	choiceLetter = regexp.MustCompile(`\(([A-J])\)|\b([A-J])\)|\b([A-J])\b`)
 	arithmetic   = regexp.MustCompile(`[A-J]\s*[*+/^=<>]|[*+/^=<>]\s*[A-J]\b`)
 )
 
@@ -105,7 +105,7 @@ func lettersIn(s string) []string {
 		}
 	}
 	for _, m := range choiceLetter.FindAllStringSubmatch(s, -1) {
-		if m[1] == "" && (m[2] == "I" || m[2] == "A" && !strings.HasPrefix(strings.TrimSpace(s), "A")) && strings.Count(s, " ") > 2 && !strings.HasSuffix(strings.TrimRight(s, ". "), m[2]) {
+		if m[3] != "" && (m[3] == "I" || m[3] == "A" && !strings.HasPrefix(strings.TrimSpace(s), "A")) && strings.Count(s, " ") > 2 && !strings.HasSuffix(strings.TrimRight(s, ". "), m[3]) {
 			continue // the pronoun, the article
 		}
 		add(m)

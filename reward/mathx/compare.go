@@ -268,8 +268,9 @@ func (c *comparer) percents(x, y quantity) bool {
 	if x.percent == y.percent && x.degree == y.degree {
 		return c.equal(x.n, y.n)
 	}
-	if x.percent && y.degree || x.degree && y.percent {
-		return false
+	length := func(q quantity) bool { return q.unit != nil && q.unit.measures() }
+	if x.percent && y.degree || x.degree && y.percent || length(x) || length(y) {
+		return false // a unit of measure is neither percent nor degrees
 	}
 	if x.percent || y.percent {
 		if c.policy.Percent != PercentIsHundredth && c.equal(x.n, y.n) {

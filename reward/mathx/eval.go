@@ -9,6 +9,7 @@ type machine struct {
 	left     int            // steps that remain
 	vars     map[string]num // values of the variables
 	realOnly bool           // roots and logarithms of negative numbers are errors
+	natural  bool           // log without a base is ln, else to base 10
 }
 
 // Costs in steps, measured against each other on one core.
@@ -235,6 +236,9 @@ func (m *machine) unary(name string, x num) (num, error) {
 	case "ln":
 		return m.ln(x)
 	case "log", "lg":
+		if m.natural && name == "log" {
+			return m.ln(x)
+		}
 		return m.logBase(x, intNum(10))
 	case "sin", "cos", "tan", "cot", "sec", "csc":
 		return trig(name, x)

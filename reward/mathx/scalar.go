@@ -4,15 +4,29 @@ import (
 	"errors"
 	"math/big"
 	"slices"
+	"strings"
 )
 
 // points is how many points two expressions in variables must agree at.
 const points = 5
 
-// scalars compares two expressions: constants by value, others at pseudo-random points.
+// scalars compares two expressions: constants by value, others at pseudo-random points. A logarithm without a base is read
+// to base 10, and where that makes a difference as the natural one.
 func (c *comparer) scalars(g, a *node) bool {
+	if c.scalarsAs(g, a, false) {
+		return true
+	}
+	log := func(n *node) bool { return n.kind == kFn && n.s == "log" }
+	return (g.any(log) || a.any(log)) && c.scalarsAs(g, a, true)
+}
+
+func (c *comparer) scalarsAs(g, a *node, natural bool) bool {
+	c.m.natural = natural
 	if x, y := infinite(g), infinite(a); x != 0 || y != 0 {
 		return x == y
+	}
+	if v, ok := c.numerals(g, a); ok {
+		return v
 	}
 	vars := slices.Compact(slices.Sorted(slices.Values(append(g.vars(), a.vars()...))))
 	if len(vars) == 0 {
@@ -43,6 +57,31 @@ func (c *comparer) scalars(g, a *node) bool {
 		return true, true
 	})
 	return agree >= points
+}
+
+// numerals compares a numeral in a base with a plain number: the base may be left out, but the number must not be left in, or
+// brought to, base ten. Two numerals with bases are compared by value.
+func (c *comparer) numerals(g, a *node) (equal, ok bool) {
+	x, negX := magnitude(g)
+	y, negY := magnitude(a)
+	if (x.kind == kBased) == (y.kind == kBased) || len(x.vars())+len(y.vars()) > 0 {
+		return false, false
+	}
+	if x.kind != kBased {
+		x, y = y, x
+	}
+	return negX == negY && y.kind == kNum && y.q.RatString() == strings.TrimLeft(x.s, "0"), true
+}
+
+// magnitude takes the sign off a number.
+func magnitude(n *node) (m *node, negative bool) {
+	switch {
+	case n.kind == kNeg:
+		return n.args[0], true
+	case n.kind == kNum && n.q.Sign() < 0:
+		return ratNode(new(big.Rat).Neg(n.q)), true
+	}
+	return n, false
 }
 
 // pair evaluates both; ok is false where one is undefined at this point.

@@ -253,6 +253,9 @@ func (c *comparer) solve(left *node, op string, right *node) (realSet, bool) {
 	if len(vars) != 1 {
 		return noReals, false
 	}
+	if !polynomialForm(f) {
+		return noReals, false
+	}
 	k, ok := c.polynomial(f, vars[0])
 	if !ok {
 		return noReals, false
@@ -301,6 +304,24 @@ func holds(sign int, op string) bool {
 		return sign == 0
 	case "≠":
 		return sign != 0
+	}
+	return false
+}
+
+// polynomialForm reports an expression that is a polynomial in its variables as it is written.
+func polynomialForm(n *node) bool {
+	if len(n.vars()) == 0 {
+		return true
+	}
+	switch n.kind {
+	case kSym:
+		return true
+	case kAdd, kMul, kNeg:
+		return !slices.ContainsFunc(n.args, func(a *node) bool { return !polynomialForm(a) })
+	case kDiv:
+		return polynomialForm(n.args[0]) && len(n.args[1].vars()) == 0
+	case kPow:
+		return polynomialForm(n.args[0]) && n.args[1].kind == kNum && n.args[1].q.IsInt() && n.args[1].q.Sign() > 0
 	}
 	return false
 }
