@@ -47,6 +47,8 @@ def encode(v):
         return ["d"] + [[encode(k), encode(x)] for k, x in v.items()]
     if kind is Stub:
         return object.__getattribute__(v, "ref")
+    if getattr(builtins, getattr(v, "__name__", ""), None) is v:
+        return ["built-in", v.__name__]
     raise TypeError(f"a {kind.__name__} cannot be sent to the answer")
 
 

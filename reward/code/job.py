@@ -1,5 +1,5 @@
 # The server inside the job: runs the answer and answers calls to it. Nothing here is trusted.
-import json, os, sys
+import builtins, json, os
 
 
 def main():
@@ -53,6 +53,8 @@ def main():
             return objects[rest[0]]
         if tag == "g":
             return names[rest[0]]
+        if tag == "built-in":
+            return getattr(builtins, rest[0])
         if tag == "d":
             return {decode(k): decode(x) for k, x in rest}
         return {"l": list, "t": tuple, "s": set, "z": frozenset}[tag](decode(x) for x in rest)

@@ -40,7 +40,6 @@ type job struct {
 
 // runInit is the life of the first process; the result is its exit code, which nobody reads.
 func runInit(nonce string) int {
-	unix.CloseRange(controlFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	var st unix.Stat_t
 	if unix.Fstat(controlFD, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return 125
@@ -49,6 +48,9 @@ func runInit(nonce string) int {
 	j := &job{sp: &spec{}, status: os.NewFile(statusFD, "status"), proc: -1}
 	if err := readFrame(control, j.sp); err != nil || j.sp.Nonce != nonce || nonce == "" {
 		return 125
+	}
+	if !j.sp.Off["fds"] { // what the host program left open must not reach the job
+		unix.CloseRange(controlFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	}
 	// A job of the same user could otherwise end init with a signal. Handlers are reset when the job is started.
 	signal.Notify(make(chan os.Signal, 1))
@@ -145,6 +147,11 @@ func (j *job) start() error {
 	if j.sp.Kind == kindLandlock && !j.sp.Probe {
 		return j.startInner()
 	}
+	restore, err := lowerLimits(j.sp) // before the filter, which turns setting a limit into a no-op
+	defer restore()
+	if err != nil {
+		return err
+	}
 	errc := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -185,13 +192,11 @@ func (j *job) startInner() error {
 // become restricts this process and executes the job in its place.
 func (j *job) become() error {
 	runtime.LockOSThread()
-	if err := j.restrict(); err != nil {
+	if _, err := lowerLimits(j.sp); err != nil {
 		return err
 	}
-	if !j.sp.Off["rlimit"] {
-		if _, err := lowerLimits(j.sp); err != nil {
-			return err
-		}
+	if err := j.restrict(); err != nil {
+		return err
 	}
 	return syscall.Exec(j.sp.Args[0], j.sp.Args, j.sp.Env)
 }
@@ -263,17 +268,8 @@ func (j *job) dropPrivileges() error {
 	return nil
 }
 
-// fork starts the job with the soft limits lowered in init around it. The job cannot raise them back: seccomp turns
-// setting a limit into a no-op.
+// fork starts the job from the calling thread.
 func (j *job) fork() (int, error) {
-	restore := func() {}
-	if !j.sp.Off["rlimit"] {
-		var err error
-		if restore, err = lowerLimits(j.sp); err != nil {
-			return 0, err
-		}
-	}
-	defer restore()
 	pid, err := syscall.ForkExec(j.sp.Args[0], j.sp.Args, &syscall.ProcAttr{
 		Env: j.sp.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true}})
 	if err != nil {
@@ -282,13 +278,20 @@ func (j *job) fork() (int, error) {
 	return pid, nil
 }
 
-// lowerLimits sets the soft limits of this process and returns how to undo it.
+// stackSize is the stack of a process, and what the C library reserves for each thread; reserved memory counts as data.
+const stackSize = 16 << 20
+
+// lowerLimits sets the soft limits of this process, which the job inherits, and returns how to undo it. The job cannot
+// raise them back.
 func lowerLimits(sp *spec) (func(), error) {
+	if sp.Off["rlimit"] {
+		return func() {}, nil
+	}
 	l := sp.Limits
 	set := map[int]uint64{
 		unix.RLIMIT_CPU:      uint64(l.CPU/time.Second) + 2, // the watch is finer; this is for where it cannot look
-		unix.RLIMIT_DATA:     uint64(l.Memory),
-		unix.RLIMIT_STACK:    uint64(min(l.Memory, 256<<20)),
+		unix.RLIMIT_DATA:     uint64(l.Memory) + stackSize*uint64(l.Processes),
+		unix.RLIMIT_STACK:    stackSize,
 		unix.RLIMIT_FSIZE:    uint64(l.Disk),
 		unix.RLIMIT_NOFILE:   uint64(l.Files),
 		unix.RLIMIT_CORE:     0,
@@ -340,6 +343,9 @@ func (j *job) kill(why Status) {
 
 // killTree kills everything in the sandbox but init.
 func (j *job) killTree() {
+	if j.sp.Off["kill"] {
+		return
+	}
 	if os.Getpid() == 1 {
 		unix.Kill(-1, unix.SIGKILL) // everything in the namespace but this process
 		return

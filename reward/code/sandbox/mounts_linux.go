@@ -25,6 +25,12 @@ func buildRoot(sp *spec) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
+	if sp.Off["mount"] { // the test of what this layer holds back: the old root stays in sight
+		if err := buildTmp(sp, "/mnt"); err != nil {
+			return err
+		}
+		return os.Chdir("/mnt")
+	}
 	// The pieces are taken before the new root covers anything.
 	pieces, err := takePieces(append(append([]string{}, systemPaths...), sp.Mounts...))
 	if err != nil {
@@ -33,6 +39,9 @@ func buildRoot(sp *spec) error {
 	const base = "/tmp" // any directory will do: it is covered in this namespace only
 	if err := unix.Mount("tmpfs", base, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=256k,nr_inodes=512,mode=0755"); err != nil {
 		return fmt.Errorf("mount the root: %w", err)
+	}
+	if err := os.Mkdir(base+jobDir, 0o755); err != nil {
+		return err
 	}
 	if err := buildTmp(sp, base+jobDir); err != nil {
 		return err
@@ -48,9 +57,6 @@ func buildRoot(sp *spec) error {
 	if err := os.Symlink(jobDir, base+"/dev/shm"); err != nil {
 		return err
 	}
-	if sp.Off["mount"] { // the test of what this layer holds back: the old root stays in sight
-		return os.Chdir(jobDir)
-	}
 	if err := os.Chdir(base); err != nil {
 		return err
 	}
@@ -60,19 +66,20 @@ func buildRoot(sp *spec) error {
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount the old root: %w", err)
 	}
+	if sp.Off["readonly"] {
+		return os.Chdir(jobDir)
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
 		return fmt.Errorf("make the root read-only: %w", err)
 	}
 	return os.Chdir(jobDir)
 }
 
+// buildTmp mounts the job's own files, limited, on dir.
 func buildTmp(sp *spec, dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	opts := fmt.Sprintf("size=%d,nr_inodes=%d,mode=0700", sp.Limits.Disk, sp.Limits.Inodes)
+	opts := fmt.Sprintf("size=%d,nr_inodes=%d,mode=0777", sp.Limits.Disk, sp.Limits.Inodes)
 	if sp.Off["disk"] {
-		opts = "mode=0700"
+		opts = "mode=0777"
 	}
 	if sp.Nobody {
 		opts += fmt.Sprintf(",uid=%d,gid=%d", nobodyID, nobodyID)

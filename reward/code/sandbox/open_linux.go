@@ -113,6 +113,8 @@ func (s *Sandbox) describe(found report) []Layer {
 	add("capabilities", true, "none in any set, no_new_privs", "")
 	add("nobody", s.nobody, fmt.Sprintf("jobs run as user %d", nobodyID), "jobs run as this user: only root can start them as another")
 	add("rlimits", true, "processor time, memory, file size, open files, no core dumps", "")
+	add("inodes", s.kind == kindNamespaces, "the number of files is limited", map[kind]string{
+		kindBubblewrap: "bubblewrap's tmpfs has no limit on them", kindLandlock: "no file can be made"}[s.kind])
 	add("watch", found.Watch, fmt.Sprintf("processor time, memory and threads of the tree every %v", watchEvery),
 		"no proc file system of the sandbox can be had here: rlimits bound each process instead")
 	add("cgroup pids", s.cgroup.pids != "", "limits processes in "+s.cgroup.pids, s.noGroup())

@@ -91,20 +91,30 @@ func (f *filter) when(nr uint32, body func(*filter)) {
 	*f = append(*f, b...)
 }
 
-// seccompFilter builds the allow-list. noFork also refuses new processes (threads stay), for the kind of sandbox that
-// has no pid namespace to kill.
-func seccompFilter(noFork bool) []unix.SockFilter {
+// aloneDenied are calls that Landlock does not look at and that reach other processes and files of the same user. They are
+// refused where no namespace hides those.
+var aloneDenied = []uint32{unix.SYS_FCHMODAT, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT, unix.SYS_INOTIFY_INIT1,
+	unix.SYS_INOTIFY_ADD_WATCH, unix.SYS_SCHED_SETAFFINITY, unix.SYS_SOCKET}
+
+// seccompFilter builds the allow-list. alone is for the kind of sandbox that has no namespaces: it also refuses new
+// processes (threads stay), sockets with an address, and aloneDenied.
+func seccompFilter(alone bool) []unix.SockFilter {
 	var f filter
 	f.load(dataArch)
 	f.jump(unix.BPF_JEQ, auditArch, 1, 0)
 	f.ret(retKill)
 	f.load(dataNr)
 	nativeABI(&f)
+	if alone {
+		for _, nr := range append(aloneDenied, aloneDeniedArch...) {
+			f.on(nr, retErrno(unix.EPERM))
+		}
+	}
 	f.when(unix.SYS_CLONE, func(b *filter) {
 		b.load(argLow(0))
 		b.jump(unix.BPF_JSET, namespaceFlags, 0, 1)
 		b.ret(retErrno(unix.EPERM))
-		if noFork {
+		if alone {
 			b.jump(unix.BPF_JSET, unix.CLONE_THREAD, 1, 0)
 			b.ret(retErrno(unix.EPERM))
 		}
@@ -138,7 +148,7 @@ func seccompFilter(noFork bool) []unix.SockFilter {
 	for _, nr := range append(allowed, allowedArch...) {
 		f.on(nr, retAllow)
 	}
-	if noFork {
+	if alone {
 		f.ret(retErrno(unix.ENOSYS))
 		return f
 	}
@@ -150,8 +160,8 @@ func seccompFilter(noFork bool) []unix.SockFilter {
 }
 
 // restrictSyscalls puts the calling thread, and what it starts, under the allow-list. no_new_privs must be set.
-func restrictSyscalls(noFork bool) error {
-	f := seccompFilter(noFork)
+func restrictSyscalls(alone bool) error {
+	f := seccompFilter(alone)
 	prog := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
 	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
 	if e != 0 {

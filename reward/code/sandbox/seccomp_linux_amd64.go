@@ -23,3 +23,7 @@ func nativeABI(f *filter) {
 	f.jump(unix.BPF_JGE, x32, 0, 1)
 	f.ret(retKill)
 }
+
+// aloneDeniedArch are the older forms of aloneDenied.
+var aloneDeniedArch = []uint32{unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_UTIME, unix.SYS_UTIMES,
+	unix.SYS_FUTIMESAT, unix.SYS_INOTIFY_INIT}

@@ -12,3 +12,6 @@ var forkCalls []uint32
 
 // nativeABI has nothing to check: a 32-bit call shows as another architecture.
 func nativeABI(*filter) {}
+
+// aloneDeniedArch are the older forms of aloneDenied; this architecture has none.
+var aloneDeniedArch []uint32

@@ -106,6 +106,12 @@ func (s *Sandbox) newSpec(c Command) (*spec, error) {
 	for _, o := range s.cfg.off {
 		sp.Off[o] = true
 	}
+	if sp.Off["env"] {
+		sp.Env = append(sp.Env, os.Environ()...)
+	}
+	if sp.Off["output"] {
+		sp.Limits.Output = 1 << 40
+	}
 	for _, p := range append(append([]string{}, s.cfg.ReadOnly...), c.ReadOnly...) {
 		if !filepath.IsAbs(p) {
 			return nil, fmt.Errorf("sandbox: ReadOnly path %q is not absolute", p)
@@ -197,6 +203,9 @@ func (s *Sandbox) attributes(sp *spec) *syscall.SysProcAttr {
 		if !sp.Off[name] || name == "mount" { // the root cannot be built outside a mount namespace
 			attr.Cloneflags |= flag
 		}
+	}
+	if sp.Off["user"] {
+		return attr
 	}
 	attr.Cloneflags |= unix.CLONE_NEWUSER
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}

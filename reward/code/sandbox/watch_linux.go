@@ -29,9 +29,14 @@ func (j *job) watch(done <-chan struct{}) {
 		case <-done:
 			return
 		case <-wall.C:
-			j.kill(WallLimit)
-			return
+			if !j.sp.Off["wall"] {
+				j.kill(WallLimit)
+				return
+			}
 		case <-t.C:
+		}
+		if j.sp.Off["watch"] {
+			continue
 		}
 		u := j.usage()
 		if m := j.marks.Load(); m != marks {
@@ -41,10 +46,10 @@ func (j *job) watch(done <-chan struct{}) {
 		case u.cpu-base > j.sp.Limits.CPU:
 			j.kill(CPULimit)
 			return
-		case !j.sp.Memcg && u.rss > j.sp.Limits.Memory && !j.sp.Off["watch"]:
+		case !j.sp.Memcg && u.rss > j.sp.Limits.Memory:
 			j.kill(MemoryLimit)
 			return
-		case u.threads > j.sp.Limits.Processes && !j.sp.Off["watch"]:
+		case u.threads > j.sp.Limits.Processes:
 			j.kill(ProcessLimit)
 			return
 		}
