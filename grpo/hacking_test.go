@@ -150,34 +150,100 @@ func lengthLover(t *testing.T, policy *model.LM, engine *sampling.Engine) *model
 	tr, err := sft.NewPreference(rm, c)
 	require.NoError(t, err)
 	defer tr.Close()
-	for step := range 25 {
-		groups, err := sampling.Rollout(context.Background(), engine, sampling.Request{Step: 1<<20 + uint32(step), Problems: []reward.Problem{{Prompt: "ab"}, {Prompt: "xy"}}, Samples: 16})
-		require.NoError(t, err)
-		var pairs []sft.Pair
-		for _, g := range groups {
-			for i := 0; i+1 < len(g.Samples); i += 2 {
-				var texts [2][]int32
-				for j := range texts {
-					tokens := g.Samples[i+j].Tokens
-					if g.Samples[i+j].Stop == sampling.StopEOS {
-						tokens = tokens[:len(tokens)-1]
-					}
-					ids, err := encodeText(g.Problem.Prompt, toyCodec{}.Decode(tokens))
-					require.NoError(t, err)
-					texts[j] = ids
-				}
-				if len(texts[0]) > len(texts[1]) {
-					pairs = append(pairs, sft.Pair{Chosen: texts[0], Rejected: texts[1]})
-				} else if len(texts[0]) < len(texts[1]) {
-					pairs = append(pairs, sft.Pair{Chosen: texts[1], Rejected: texts[0]})
-				}
-			}
-		}
-		st, err := tr.StepPairs(context.Background(), pairs)
+	for step := range uint32(25) {
+		st, err := tr.StepPairs(context.Background(), answerPairs(t, engine, 1<<20+step, func(a, b sampling.Sample) int { return len(a.Tokens) - len(b.Tokens) }))
 		require.NoError(t, err)
 		if step == 24 {
 			t.Logf("reward model: %.0f %% of its last batch", 100*st.Accuracy)
 		}
 	}
 	return rm
+}
+
+// answerPairs are pairs of the policy's answers, the first of each preferred: better says by how much a is.
+func answerPairs(t *testing.T, engine *sampling.Engine, step uint32, better func(a, b sampling.Sample) int) (pairs []sft.Pair) {
+	groups, err := sampling.Rollout(context.Background(), engine, sampling.Request{Step: step, Problems: []reward.Problem{{Prompt: "ab"}, {Prompt: "xy"}}, Samples: 16})
+	require.NoError(t, err)
+	for _, g := range groups {
+		for i := 0; i+1 < len(g.Samples); i += 2 {
+			var texts [2][]int32
+			for j := range texts {
+				tokens := g.Samples[i+j].Tokens
+				if g.Samples[i+j].Stop == sampling.StopEOS {
+					tokens = tokens[:len(tokens)-1]
+				}
+				texts[j], err = encodeText(g.Problem.Prompt, toyCodec{}.Decode(tokens))
+				require.NoError(t, err)
+			}
+			switch d := better(g.Samples[i], g.Samples[i+1]); {
+			case d > 0:
+				pairs = append(pairs, sft.Pair{Chosen: texts[0], Rejected: texts[1]})
+			case d < 0:
+				pairs = append(pairs, sft.Pair{Chosen: texts[1], Rejected: texts[0]})
+			}
+		}
+	}
+	return pairs
+}
+
+// Iterative GRPO (arXiv 2402.03300, algorithm 1): each round the policy becomes its own reference, takes steps against the reward model,
+// and the reward model learns from new answers and a tenth of old ones. People who prefer answers that end mend a reward model that
+// began by liking length.
+func TestIterativeGRPO(t *testing.T) {
+	ctx, dev := context.Background(), openCPU(t)
+	policy, err := model.Tiny(dev, 3)
+	require.NoError(t, err)
+	defer policy.Close()
+	ref, err := policy.Clone()
+	require.NoError(t, err)
+	defer ref.Close()
+	engine := sampling.New(policy, sampling.Options{Codec: toyCodec{}, Temperature: 1, MaxTokens: 40, Seed: 5})
+	rm := lengthLover(t, policy, engine)
+	defer rm.Close()
+	judge := sft.RewardModel{Model: rm, Encode: encodeText}
+	teach := sft.Default()
+	teach.LearningRate = 3e-3
+	teacher, err := sft.NewPreference(rm, teach)
+	require.NoError(t, err)
+	defer teacher.Close()
+	c := config(4096, 0.01, false)
+	c.LearningRate = 3e-3
+	trainer, err := grpo.New(policy, ref, c)
+	require.NoError(t, err)
+	defer trainer.Close()
+	shorter := func(a, b sampling.Sample) int { return len(b.Tokens) - len(a.Tokens) }
+	var past []sft.Pair
+	var ended []float64
+	step := uint32(0)
+	for round := range uint32(4) {
+		require.NoError(t, ref.CopyFrom(policy))
+		for inner := range 5 {
+			problems := make([]reward.Problem, 8)
+			for i := range problems {
+				problems[i].Prompt = string(rune('a'+(int(step)+i)%26)) + string(rune('a'+(3*int(step)+7*i)%26))
+			}
+			groups, err := sampling.Rollout(ctx, engine, sampling.Request{Step: step, Problems: problems, Samples: 8, Score: func(ctx context.Context, s reward.Sample) (reward.Score, error) {
+				v, err := judge.Score(ctx, []string{s.Problem.Prompt}, []string{s.Completion})
+				if err != nil {
+					return reward.Score{}, err
+				}
+				return reward.Scored(v[0]), nil
+			}})
+			require.NoError(t, err)
+			st, err := trainer.Step(ctx, groups)
+			require.NoError(t, err)
+			require.Equal(t, inner > 0, st.KL > 0, "a round begins at its reference")
+			ended = append(ended, 1-st.Truncated)
+			step++
+		}
+		for k := range uint32(10) {
+			fresh := answerPairs(t, engine, 1<<21+10*round+k, shorter)
+			_, err := teacher.StepPairs(ctx, sft.Replayed(fresh, past, 0.1, uint64(step)))
+			require.NoError(t, err)
+			past = append(past, fresh...)
+		}
+	}
+	t.Logf("share of answers that end, by step: %.2f", ended)
+	require.Less(t, ended[4], ended[0], "the flawed model is pleased first")
+	require.Greater(t, ended[19], ended[4]+0.2, "and then the mended one")
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/optim"
@@ -37,6 +39,21 @@ type Valuer interface {
 
 // Pair is two whole texts, prompt and completion, of which the first was preferred.
 type Pair struct{ Chosen, Rejected []int32 }
+
+// Replayed is fresh followed by as many pairs drawn from past, without repetition, that they are the given share of the result, or
+// all of past where there are fewer: a reward model that follows its policy goes on learning from what it has seen (share 0.1 in
+// arXiv 2402.03300, algorithm 1). The draw is a function of the seed.
+func Replayed(fresh, past []Pair, share float64, seed uint64) []Pair {
+	n := len(past)
+	if share < 1 {
+		n = min(n, int(math.Round(share/(1-share)*float64(len(fresh)))))
+	}
+	out := slices.Clone(fresh)
+	for _, i := range rand.New(rand.NewPCG(seed, 0x7265706c6179)).Perm(len(past))[:max(n, 0)] {
+		out = append(out, past[i])
+	}
+	return out
+}
 
 // Labelled is a whole text and whether it is good, 0 to 1.
 type Labelled struct {

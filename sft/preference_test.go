@@ -169,3 +169,21 @@ func TestPreferenceRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "label 2")
 	require.Zero(t, tr.Optimizer().Steps())
 }
+
+func TestReplayed(t *testing.T) {
+	pair := func(id int32) sft.Pair { return sft.Pair{Chosen: []int32{id}} }
+	var fresh, past []sft.Pair
+	for i := range int32(18) {
+		fresh, past = append(fresh, pair(i)), append(past, pair(100+i))
+	}
+	got := sft.Replayed(fresh, past, 0.1, 1)
+	require.Len(t, got, 20)
+	require.Equal(t, fresh, got[:18])
+	require.Subset(t, past, got[18:])
+	require.Equal(t, got, sft.Replayed(fresh, past, 0.1, 1))
+	require.NotEqual(t, got, sft.Replayed(fresh, past, 0.1, 2))
+	require.Len(t, sft.Replayed(fresh, past[:1], 0.5, 1), 19, "no more than there are")
+	require.Len(t, sft.Replayed(fresh, past, 1, 1), 36)
+	require.Len(t, sft.Replayed(fresh, nil, 0.1, 1), 18)
+	require.Len(t, sft.Replayed(fresh, past, 0, 1), 18)
+}
