@@ -130,8 +130,11 @@ func (m *LM) Clone() (*LM, error) {
 	})
 }
 
-// CopyFrom takes over the values of another model of the same architecture.
+// CopyFrom takes over the values of another model of the same architecture; with an adapter, of another adapter over the same base.
 func (m *LM) CopyFrom(other *LM) error {
+	if m.Base() != other.Base() {
+		return errors.New("model: copy: the models have adapters over different bases, or one has none")
+	}
 	for name, v := range m.fixed {
 		if len(other.fixed[name]) != len(v) {
 			return fmt.Errorf("model: copy: the models differ in %s", name)

@@ -136,6 +136,7 @@ func TestLoRASaveLoadMerge(t *testing.T) {
 			sameBits(t, want, logits(t, clone, ids, segs), "clone")
 			require.NoError(t, fresh.CopyFrom(m))
 			sameBits(t, want, logits(t, fresh, ids, segs), "copy")
+			require.ErrorContains(t, base.CopyFrom(m), "different bases")
 
 			merged, err := m.Merged()
 			require.NoError(t, err)
@@ -379,4 +380,26 @@ func must(c model.LoRAConfig, ok bool) model.LoRAConfig {
 		panic("no adapter")
 	}
 	return c
+}
+
+// Whatever an adapter_config.json says, reading it and choosing its layers ends, with an error or without.
+func FuzzParseLoRAConfig(f *testing.F) {
+	for _, name := range adapters {
+		text, err := os.ReadFile(filepath.Join("testdata", "lora", name, "adapter_config.json"))
+		require.NoError(f, err)
+		f.Add(text)
+	}
+	f.Add([]byte(`{"peft_type":"LORA","r":1,"lora_alpha":1,"target_modules":"(a|b)*","rank_pattern":{"(":2},"layers_to_transform":[-1]}`))
+	dev := openCPU(f)
+	base := loadLM(f, dev, filepath.Join("testdata", "golden", "qwen2"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := model.ParseLoRAConfig(text)
+		if err != nil || c.R > 64 {
+			return
+		}
+		require.NoError(t, c.Validate())
+		if m, err := base.WithLoRA(c, 0); err == nil {
+			require.NoError(t, m.Close())
+		}
+	})
 }
