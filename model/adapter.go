@@ -276,20 +276,7 @@ func (m *LM) Dropout(seed uint64, step int) (*LM, error) {
 func (m *LM) dropping(ids []int32, segs kernels.Segs) *LM {
 	v, a := *m, *m.lora
 	a.pairs, v.lora, v.layers = map[string]*lora{}, &a, nil
-	row, positions, hashes := make([][3]uint32, len(ids)), segs.Positions(), make([]uint64, len(segs))
-	for i, g := range segs {
-		h := uint64(14695981039346656037) // FNV-1a, over the parents' ids first
-		if g.Parent >= 0 {
-			h = hashes[g.Parent]
-		}
-		for t := g.Start; t < g.Start+g.Len; t++ {
-			h = (h ^ uint64(uint32(ids[t]))) * 1099511628211
-		}
-		hashes[i] = h
-		for t := g.Start; t < g.Start+g.Len; t++ {
-			row[t] = [3]uint32{uint32(h), uint32(h >> 32), uint32(positions[t])}
-		}
-	}
+	row := rowKeys(ids, segs)
 	seed := [2]uint32{uint32(a.drop.seed), uint32(a.drop.seed >> 32)}
 	for i, module := range slices.Sorted(maps.Keys(m.lora.pairs)) {
 		words := kernels.Philox(seed, [4]uint32{uint32(i), a.drop.step, 0, 0})

@@ -160,7 +160,7 @@ func (c *Cache) Extend(s *kernels.Scope, seqs []*Seq, ids [][]int32) *kernels.Te
 	ng := s.NoGrad()
 	slotT, tableT, rowT := ng.FromI32(slots), ng.FromI32(table, len(seqs), width), ng.FromI32(rows, len(flat), 2)
 	out := ng.Sub(func(s *kernels.Scope) []*kernels.Tensor {
-		return []*kernels.Tensor{c.m.run(s, flat, positions, func(s *kernels.Scope, l int, q, k, v *kernels.Tensor) *kernels.Tensor {
+		return []*kernels.Tensor{c.m.run(s, c.m.embedding(s, flat), positions, func(s *kernels.Scope, l int, q, k, v *kernels.Tensor) *kernels.Tensor {
 			s.KVWrite(c.k[l], c.v[l], k, v, slotT)
 			return s.PagedAttention(q, c.k[l], c.v[l], tableT, rowT, c.m.layers[l].attn)
 		})}

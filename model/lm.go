@@ -25,6 +25,7 @@ type LM struct {
 	tables []*kernels.Tensor    // rotary cosines and sines [positions, d]; a second one for sliding layers
 	fixed  map[string][]float32 // arrays of the checkpoint that are not trained, by name
 	lora   *adapter             // nil: none; else the weights are another model's, frozen
+	noise  *noise               // nil: none; else this is a view for a step of supervised training
 }
 
 type layer struct {
@@ -258,8 +259,17 @@ func (m *LM) Close() error {
 // attend is what differs between training and cached decoding: where the keys and values of earlier rows are.
 type attend func(s *kernels.Scope, layer int, q, k, v *kernels.Tensor) *kernels.Tensor
 
-// run is the decoder: the hidden rows after the final norm [T, D].
-func (m *LM) run(s *kernels.Scope, ids, positions []int32, at attend) *kernels.Tensor {
+// embedding are the rows that the layers begin with [T, D].
+func (m *LM) embedding(s *kernels.Scope, ids []int32) *kernels.Tensor {
+	x := s.Embedding(m.embed.Tensor, ids)
+	if m.config.Gemma != nil {
+		x = s.Affine(x, float32(math.Sqrt(float64(m.config.HiddenSize))), 0)
+	}
+	return x
+}
+
+// run is the decoder over embedded rows x: the hidden rows after the final norm [T, D].
+func (m *LM) run(s *kernels.Scope, x *kernels.Tensor, positions []int32, at attend) *kernels.Tensor {
 	c := m.config
 	for i, p := range positions {
 		if int(p) >= c.MaxPositions {
@@ -267,10 +277,6 @@ func (m *LM) run(s *kernels.Scope, ids, positions []int32, at attend) *kernels.T
 		}
 	}
 	pos := s.FromI32(positions)
-	x := s.Embedding(m.embed.Tensor, ids)
-	if c.Gemma != nil {
-		x = s.Affine(x, float32(math.Sqrt(float64(c.HiddenSize))), 0)
-	}
 	for i := range m.layers {
 		out := s.Sub(func(s *kernels.Scope) []*kernels.Tensor { return []*kernels.Tensor{m.layer(s, i, x, pos, at)} })
 		if s.Err() != nil {
@@ -357,7 +363,7 @@ func (m *LM) Forward(s *kernels.Scope, ids []int32, segs kernels.Segs) *kernels.
 	if m.lora.drops() {
 		m = m.dropping(ids, segs)
 	}
-	return m.run(s, ids, segs.Positions(), func(s *kernels.Scope, i int, q, k, v *kernels.Tensor) *kernels.Tensor {
+	return m.run(s, m.noise.add(s, m.embedding(s, ids), ids, segs), segs.Positions(), func(s *kernels.Scope, i int, q, k, v *kernels.Tensor) *kernels.Tensor {
 		return s.Attention(q, k, v, segs, m.layers[i].attn)
 	})
 }
