@@ -25,12 +25,15 @@ var (
 // choice compares a letter. The answer names exactly one: alone, in parentheses, or before the text of the option.
 func (c *comparer) choice(letter string, g Expr, completion string) Result {
 	r := Result{Verdict: AnswerUnparseable, Gold: g.String()}
-	text, err := choiceText(completion, c.policy)
+	text, prose, err := choiceText(completion, c.policy)
 	if err != nil {
 		r.Reason = err.Error()
 		return r
 	}
 	found := lettersIn(text)
+	if prose && len(found) == 1 && !strings.Contains(text, found[0]) {
+		found = nil // a small letter in running text is a word
+	}
 	if len(found) == 0 {
 		if e, err := Parse(text); err == nil {
 			r.Answer = e.String()
@@ -50,26 +53,25 @@ func (c *comparer) choice(letter string, g Expr, completion string) Result {
 	return r
 }
 
-// choiceText is the part of a completion that names the choice.
-func choiceText(s string, p Policy) (string, error) {
-	s, err := afterReasoning(s)
-	if err != nil {
-		return "", err
+// choiceText is the part of a completion that names the choice; prose says that it is running text after an announcement.
+func choiceText(s string, p Policy) (text string, prose bool, err error) {
+	if s, err = afterReasoning(s); err != nil {
+		return "", false, err
 	}
 	if i := strings.LastIndex(s, "<answer>"); i >= 0 {
 		s, _, _ = strings.Cut(s[i+len("<answer>"):], "</answer>")
 	}
 	if box, ok, err := boxed(s, p); ok || err != nil {
-		return box, err
+		return box, false, err
 	}
 	if tail, ok := stated(s); ok {
-		return firstSentence(tail), nil
+		return firstSentence(tail), !strings.HasPrefix(tail, "$"), nil
 	}
 	s = strings.TrimSpace(s)
 	if f := formulas(s); len(f) > 0 && f[0].from == 0 && f[len(f)-1].to == len(s) {
-		return f[len(f)-1].joined, nil
+		return f[len(f)-1].joined, false, nil
 	}
-	return lastChoice(s), nil
+	return lastChoice(s), false, nil
 }
 
 // lastChoice is the last sentence of s that names a choice.
@@ -104,17 +106,28 @@ func lettersIn(s string) []string {
 			}
 		}
 	}
-	for _, m := range choiceLetter.FindAllStringSubmatch(s, -1) {
-		if m[3] != "" && (m[3] == "I" || m[3] == "A" && !strings.HasPrefix(strings.TrimSpace(s), "A")) && strings.Count(s, " ") > 2 && !strings.HasSuffix(strings.TrimRight(s, ". "), m[3]) {
-			continue // the pronoun, the article
+	for _, at := range choiceLetter.FindAllStringSubmatchIndex(s, -1) {
+		if at[6] >= 0 && wordNotChoice(s, at[6]) {
+			continue
 		}
-		add(m)
+		for k := 2; k < len(at); k += 2 {
+			if at[k] >= 0 {
+				add([]string{"", s[at[k]:at[k+1]]})
+			}
+		}
 	}
 	if m := choiceStart.FindStringSubmatch(s); m != nil && (len(out) == 0 || !listsChoices(s)) {
 		out = nil
 		add(m)
 	}
 	return out
+}
+
+var beforeNoun = regexp.MustCompile(`^\s+(?:[b-hj-np-z]|a[^n]|an[^d]|i[^s]|o[^r])[a-z]*`)
+
+// wordNotChoice reports that the letter at i is the pronoun I or the article A before a noun.
+func wordNotChoice(s string, i int) bool {
+	return s[i] == 'I' && i+1 < len(s) || s[i] == 'A' && beforeNoun.MatchString(s[i+1:])
 }
 
 var choiceList = regexp.MustCompile(`^\s*\(?[A-J]\)?(?:\s*(?:,|;|/|\||&|\band\b|\bor\b)\s*(?:\band\b|\bor\b)?\s*\(?[A-J]\)?)+`)

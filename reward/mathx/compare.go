@@ -39,6 +39,9 @@ func (c *comparer) equal(g, a *node) bool {
 	if v, ok := c.text(g, a); ok {
 		return v
 	}
+	if g.kind == kFn && g.s == "class" && a.kind == kFn && a.s == "class" {
+		return c.sameClass(g, a)
+	}
 	if v, ok := c.measured(g, a); ok {
 		return v
 	}
@@ -52,6 +55,15 @@ func (c *comparer) equal(g, a *node) bool {
 		return v
 	}
 	return c.scalars(g, a)
+}
+
+// sameClass compares residue classes: one modulus, and a difference that it divides.
+func (c *comparer) sameClass(g, a *node) bool {
+	if !c.equal(g.args[1], a.args[1]) {
+		return false
+	}
+	q, err := c.constant(mk(kDiv, mk(kAdd, g.args[0], mk(kNeg, a.args[0])), g.args[1]))
+	return err == nil && q.q != nil && q.q.IsInt() || err != nil && c.equal(g.args[0], a.args[0])
 }
 
 // unwrap takes one element out of a set or list of one.

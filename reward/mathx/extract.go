@@ -242,7 +242,7 @@ func firstSentence(s string) string {
 		}
 	}
 	for _, m := range full.FindAllStringIndex(line, 16) {
-		if strings.Count(line[:m[0]], "$")%2 == 0 && !abbreviation(line[:m[0]]) && line[m[0]] != '!' {
+		if strings.Count(line[:m[0]], "$")%2 == 0 && !strings.HasSuffix(line[:m[0]], ".") && !abbreviation(line[:m[0]]) && line[m[0]] != '!' {
 			return strings.TrimSpace(line[:m[0]])
 		}
 	}
@@ -293,9 +293,7 @@ func formulas(s string) []span {
 		}
 		n := endOf(s[i+1:], end)
 		if n < 0 { // not closed: it goes on to the end
-			if end != "$" || len(out) == 0 || true {
-				n = len(s) - i - 1
-			}
+			n = len(s) - i - 1
 		}
 		inner := s[i+1 : i+1+n]
 		i = min(i+n+len(end), len(s)-1)
@@ -333,6 +331,9 @@ var (
 // lastNumbers is the number in the last sentence of a text with the words after it. Where that sentence has several and
 // hedges, there is none.
 func lastNumbers(s string) []string {
+	if strings.Contains(s, "\\") {
+		return nil // formulas are for the parser
+	}
 	s = strings.TrimSpace(s)
 	cut := full.FindAllStringIndex(s, -1)
 	for k := len(cut) - 1; k >= 0; k-- {

@@ -3,6 +3,7 @@ package mathx
 import (
 	"fmt"
 	"math/big"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -248,7 +249,7 @@ func (l *lexer) number() error {
 
 // thousands takes one group of three digits with the separator before it.
 func (l *lexer) thousands(digits *strings.Builder) bool {
-	for _, sep := range [...]string{"{,}", ",\\!", "\\!,", "{,\\!}", "\\,", ",", " "} {
+	for _, sep := range [...]string{"{,}", ",\\!", "\\!,", "{,\\!}", "\\,", "\\ ", "~", ",", " "} {
 		if !strings.HasPrefix(l.rest(), sep) || (sep == "," || sep == " ") && l.depth > 0 || sep == "," && l.listCommas {
 			continue
 		}
@@ -475,8 +476,12 @@ func closing(s string) int {
 	return 0
 }
 
+// halfDay is a.m. and p.m.
+var halfDay = regexp.MustCompile(`(?i)\b([ap])\.\s?m\b\.?`)
+
 // translate writes the usual signs beyond ASCII as LaTeX: operators, Greek, superscripts, vulgar fractions.
 func translate(s string) string {
+	s = halfDay.ReplaceAllString(s, "${1}m")
 	if strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
 		return s
 	}

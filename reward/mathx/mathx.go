@@ -182,7 +182,7 @@ func (c *comparer) readGold(gold string) (Expr, error) {
 			return Expr{}, err2
 		}
 		for _, s := range candidates {
-			if e2, err2 := Parse(s); err2 == nil && (err != nil || announced) {
+			if e2, err2 := Parse(s); err2 == nil && (announced || err != nil && strings.Contains(gold, "$")) {
 				e, err = e2, nil
 				break
 			}

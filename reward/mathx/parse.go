@@ -212,6 +212,9 @@ func (p *parser) operand() (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n, err = p.modulus(n); err != nil {
+		return nil, err
+	}
 	if n, err = p.units(n); err != nil || currency == "" {
 		return n, err
 	}
@@ -219,6 +222,29 @@ func (p *parser) operand() (*node, error) {
 		return n, nil
 	}
 	return &node{kind: kUnit, args: []*node{n}, unit: currencyUnit(currency)}, nil
+}
+
+// startsMod reports \pmod, \bmod or mod k tokens ahead.
+func (p *parser) startsMod(k int) bool {
+	t := p.peekAt(k)
+	return t.kind == tCmd && (t.s == "pmod" || t.s == "bmod" || t.s == "mod") || (t.kind == tRun || t.kind == tWord) && t.s == "mod"
+}
+
+// modulus reads \pmod m, (mod m) and \bmod m: n stands for its residue class.
+func (p *parser) modulus(n *node) (*node, error) {
+	open := p.peek().is("(") && p.startsMod(1)
+	if !open && !p.startsMod(0) {
+		return n, nil
+	}
+	p.i += 1 + b2i(open)
+	m, err := p.arg(false)
+	if err != nil {
+		return nil, err
+	}
+	if open && !p.accept(")") {
+		return nil, p.unexpected()
+	}
+	return fn("class", n, m), nil
 }
 
 // expr reads an expression of operators that bind more tightly than bp.
@@ -342,7 +368,7 @@ func (p *parser) postfix(left *node, bp int, t *token) (*node, error) {
 		p.i++
 		return p.subscript(left)
 	case "(", "{", "|(", "[":
-		if t.s == "[" && (left.kind == kNum || p.builder) {
+		if t.s == "[" && (left.kind == kNum || p.builder) || t.s == "(" && p.startsMod(1) {
 			return nil, nil
 		}
 		if bp >= bpMul {
