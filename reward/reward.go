@@ -1,4 +1,4 @@
-// Package reward says how good a completion is. It is pure Go, imports nothing else of this module, and every function
+// Package reward says how good a completion is. It is pure Go, imports nothing else of this module but its own mathx, and every function
 // in it is safe from any number of goroutines.
 //
 // A reward is a [Func]. Rewards compose as functions do: [Sum], [Weight] and friends take and return them, and a program

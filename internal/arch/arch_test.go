@@ -40,6 +40,7 @@ var rooms = map[string][]string{
 	"reward/code":      {"reward", "reward/code/sandbox"},
 	"reward/lang":      {"reward"},
 	"reward/remote":    {"reward"},
+	"reward":           {"reward/mathx"},
 	"internal/toy":     {"kernels", "model", "optim", "reward", "sampling", "sft"},
 	"internal/toy/lab": {"internal/progress", "internal/toy", "grpo", "kernels", "model", "reward", "run", "sampling"},
 	"cmd/r1":           {"*"},

@@ -71,6 +71,9 @@ func choiceText(s string, p Policy) (text string, prose bool, err error) {
 	if f := formulas(s); len(f) > 0 && f[0].from == 0 && f[len(f)-1].to == len(s) {
 		return f[len(f)-1].joined, false, nil
 	}
+	if m := choiceStart.FindString(choiceWrap.ReplaceAllString(s, " ")); m != "" && !listsChoices(s) {
+		return s, false, nil
+	}
 	return lastChoice(s), false, nil
 }
 

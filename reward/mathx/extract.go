@@ -36,7 +36,10 @@ func extract(s string, p Policy) ([]string, error) {
 		return []string{box}, err
 	}
 	if tail, ok := stated(s); ok {
-		return sentence(tail), nil
+		if short := sentence(tail); len(short) > 0 {
+			return short, nil
+		}
+		return nil, fmt.Errorf("mathx: no answer is stated")
 	}
 	if f := formulas(s); len(f) > 0 {
 		return []string{f[len(f)-1].joined}, nil
@@ -202,6 +205,7 @@ func stated(s string) (string, bool) {
 var (
 	stop   = regexp.MustCompile(`(?i)(?:,\s*not|(?:,\s*|\s+)(?:because|since|as|so|which|where|when|rather than|instead of|but|due to|thanks to|if))\s`)
 	full   = regexp.MustCompile(`[.!?][*_]*(?:\s|$)`)
+	denial = regexp.MustCompile(`(?i)^(?:not|never|neither|between|unknown)\b`)
 	adverb = regexp.MustCompile(`(?i)^(?:definitely|clearly|simply|therefore|thus|just|equal to|given by|probably|indeed|exactly|approximately|about|[:=])\s*`)
 )
 
@@ -212,7 +216,7 @@ func sentence(s string) []string {
 		s = s[len(m):]
 	}
 	line := firstSentence(s)
-	if line == "" {
+	if line == "" || denial.MatchString(line) {
 		return nil
 	}
 	if f := formulas(line); len(f) > 0 && len(f[0].inner) < len(line) {
