@@ -73,6 +73,7 @@ type reference struct {
 	cfg  grpo.LossConfig
 	loss func(d data, x []float64) float64
 	use  func(in *grpo.LossInput, s *kernels.Scope, d data)
+	held bool // part of the loss is held: its gradient is not that of its value
 }
 
 // perToken is the GRPO mean of a token's loss.
@@ -148,11 +149,11 @@ func references() []reference {
 			loss: perCompletionOf(func(d data, x []float64, from, to int) float64 {
 				return -math.Exp(sumOf(d, x, from, to)-sumOf(d, d.old, from, to)) * d.adv[from]
 			})},
-		{name: "DPPO binary TV, arXiv 2602.04879", cfg: with(func(c *grpo.LossConfig) { c.Surrogate, c.Mask = grpo.Unclipped, grpo.DPPOTV(0.05) }),
+		{held: true, name: "DPPO binary TV, arXiv 2602.04879", cfg: with(func(c *grpo.LossConfig) { c.Surrogate, c.Mask = grpo.Unclipped, grpo.DPPOTV(0.05) }),
 			loss: dppo(func(p, q float64) bool { return math.Abs(p-q) > 0.05 })},
-		{name: "DPPO binary KL, arXiv 2602.04879", cfg: with(func(c *grpo.LossConfig) { c.Surrogate, c.Mask = grpo.Unclipped, grpo.DPPOKL(0.01) }),
+		{held: true, name: "DPPO binary KL, arXiv 2602.04879", cfg: with(func(c *grpo.LossConfig) { c.Surrogate, c.Mask = grpo.Unclipped, grpo.DPPOKL(0.01) }),
 			loss: dppo(func(p, q float64) bool { return p*math.Log(p/q)+(1-p)*math.Log((1-p)/(1-q)) > 0.01 })},
-		{name: "two masks", cfg: with(func(c *grpo.LossConfig) {
+		{held: true, name: "two masks", cfg: with(func(c *grpo.LossConfig) {
 			c.Surrogate, c.Mask = grpo.Unclipped, grpo.And(grpo.DPPOTV(0.05), grpo.OffPolicy(0.1))
 		}), loss: func(d data, x []float64) float64 {
 			tv := dppo(func(p, q float64) bool { return math.Abs(p-q) > 0.05 })
@@ -166,11 +167,11 @@ func references() []reference {
 			})
 			return tv(kept, x)
 		}},
-		{name: "CISPO, arXiv 2506.13585 eq. 4 and 5", cfg: with(func(c *grpo.LossConfig) { c.Surrogate = grpo.CISPO(1.2) }),
+		{held: true, name: "CISPO, arXiv 2506.13585 eq. 4 and 5", cfg: with(func(c *grpo.LossConfig) { c.Surrogate = grpo.CISPO(1.2) }),
 			loss: perToken(func(d data, x []float64, t int) float64 {
 				return -math.Min(math.Exp(d.newLP[t]-d.old[t]), 1.2) * d.adv[t] * x[t]
 			})},
-		{name: "VESPO, arXiv 2602.10693", cfg: with(func(c *grpo.LossConfig) {
+		{held: true, name: "VESPO, arXiv 2602.10693", cfg: with(func(c *grpo.LossConfig) {
 			c.Surrogate = grpo.VESPO(grpo.Gamma{K: 2, Lambda: 3}, grpo.Gamma{K: 3, Lambda: 2})
 		}),
 			loss: perToken(func(d data, x []float64, t int) (loss float64) {

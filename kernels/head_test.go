@@ -298,7 +298,8 @@ func TestSampleHeadKeep(t *testing.T) {
 	const b, d, v = 60, 8, 3000
 	dev := openCPU(t)
 	x, w := fixed(8, b*d, 1), fixed(9, v*d, 2)
-	for i := range d { // words that are equally likely, some of them the likeliest
+	for i := range d { // words that are equally likely, in row 0 the likeliest
+		w[7*d+i] = 3 * x[i]
 		for _, j := range []int{5, 40, 2999, 1024} {
 			w[j*d+i] = w[7*d+i]
 		}
