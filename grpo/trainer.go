@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/optim"
 	"github.com/gor1/gor1/sampling"
 )
@@ -189,7 +190,7 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 		run = run[p.items:]
 		st.Trained += len(p.ids)
 		if err := t.micro(ctx, p, totals, st); err != nil {
-			return errors.Join(err, t.zeroGrads())
+			return errors.Join(err, zeroGrads(t.policy.Params()))
 		}
 	}
 	norm, err := t.opt.Step(ctx, st.LearningRate)
@@ -229,9 +230,9 @@ func (t *Trainer) adapt(part []item, totals Totals, kl, entropy float64) {
 }
 
 // zeroGrads forgets what the passes before a failed one have added.
-func (t *Trainer) zeroGrads() error {
+func zeroGrads(params []*kernels.Param) error {
 	var errs []error
-	for _, p := range t.policy.Params() {
+	for _, p := range params {
 		errs = append(errs, p.ZeroGrad())
 	}
 	return errors.Join(errs...)
