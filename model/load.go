@@ -30,7 +30,7 @@ func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
 		c.MaxPositions = o.MaxPositions
 	}
 	if need, have := c.LoadBytes(), dev.Memory(); have > 0 && need > have {
-		return nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d; take a smaller model or Options.MaxPositions below %d", dir, need, have, c.MaxPositions)
+		return nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d; take a smaller model, or Options.MaxPositions below %d", dir, need, have, c.MaxPositions)
 	}
 	file, err := weights.OpenCheckpoint(dir, block)
 	if err != nil {
@@ -56,11 +56,6 @@ func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
 		}
 	}
 	return m, nil
-}
-
-// LoadBytes is the memory that Load takes: fp32 weights and the rotary table.
-func (c Config) LoadBytes() int64 {
-	return 4 * (c.ParamCount() + 2*int64(c.MaxPositions)*int64(c.HeadDim))
 }
 
 // checkShapes holds a checkpoint's arrays against the config: none missing, none of another shape, none without a place.

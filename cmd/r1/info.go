@@ -18,17 +18,21 @@ type modelInfo struct {
 	Vocabulary int    `json:"vocabulary"`
 	Positions  int    `json:"max_positions"`
 	Inference  int64  `json:"inference_bytes"`
+	LoRA       int64  `json:"lora_bytes"`
 	Training   int64  `json:"training_bytes"`
 	KVPerToken int64  `json:"kv_bytes_per_token"`
 }
 
+const loraRank = 16
+
 func newInfo() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "info DIR",
-		Short:   "Print a model's size and the memory it needs",
-		Long:    "Reads config.json only. Inference keeps fp32 weights and their packed copies; full training adds gradients and AdamW's two moments.",
-		Example: "  r1 info DIR\n  r1 info DIR --json",
+		Use:   "info DIR|FILE.gguf",
+		Short: "Print a model's size and the memory it needs",
+		Long: "Reads config.json, or the head of a .gguf file, only. Inference keeps fp32 weights and their packed copies; LoRA adds adapters of rank 16\n" +
+			"on every projection, full training gradients and AdamW's two moments of everything.",
+		Example: "  r1 info DIR\n  r1 info model.gguf --json",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("%w: want one model folder, got %d arguments", errUsage, len(args))
@@ -42,13 +46,13 @@ func newInfo() *cobra.Command {
 			}
 			i := modelInfo{
 				Type: c.ModelType, Parameters: c.ParamCount(), Layers: c.Layers, Hidden: c.HiddenSize, Vocabulary: c.VocabSize, Positions: c.MaxPositions,
-				Inference: 3 * 4 * c.ParamCount(), Training: c.TrainBytes(), KVPerToken: 2 * 4 * int64(c.Layers) * int64(c.KVHeads) * int64(c.HeadDim),
+				Inference: c.InferBytes(), LoRA: c.LoRABytes(loraRank), Training: c.TrainBytes(), KVPerToken: 2 * 4 * int64(c.Layers) * int64(c.KVHeads) * int64(c.HeadDim),
 			}
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(i)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "type        %s, %d layers, width %d, vocabulary %d, %d positions\nparameters  %d (%.1f M)\ninference   %.2f GiB, and %d bytes of cache a token\n"+
-				"training    %.2f GiB, and activations\n", i.Type, i.Layers, i.Hidden, i.Vocabulary, i.Positions, i.Parameters, float64(i.Parameters)/1e6, gib(i.Inference), i.KVPerToken, gib(i.Training))
+				"LoRA        %.2f GiB at rank %d, and activations\ntraining    %.2f GiB, and activations\n", i.Type, i.Layers, i.Hidden, i.Vocabulary, i.Positions, i.Parameters, float64(i.Parameters)/1e6, gib(i.Inference), i.KVPerToken, gib(i.LoRA), loraRank, gib(i.Training))
 			return err
 		},
 	}

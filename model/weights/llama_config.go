@@ -187,7 +187,7 @@ func (r *metaReader) fail(format string, args ...any) { r.stick(fmt.Errorf(forma
 func (r *metaReader) onlyKnown(keys []string) {
 	for _, key := range slices.Sorted(maps.Keys(r.meta)) {
 		if short, ours := strings.CutPrefix(key, r.prefix); ours && !slices.Contains(keys, short) {
-			r.fail("metadata %s = %.40v may change what the model computes and is not supported", key, r.meta[key])
+			r.fail("metadata %s = %.40s may change what the model computes and is not supported", key, fmt.Sprint(r.meta[key]))
 		}
 	}
 }

@@ -5,7 +5,6 @@ package weights
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,10 +62,4 @@ func TestMappedIsRead(t *testing.T) {
 			require.Equal(t, x, y)
 		}
 	}
-}
-
-func write(t *testing.T, tensors map[string]Tensor) string {
-	path := filepath.Join(t.TempDir(), "x.safetensors")
-	require.NoError(t, Write(path, tensors))
-	return path
 }
