@@ -17,6 +17,10 @@ func Loss(s *kernels.Scope, logpT, weightT *kernels.Tensor, total float64) *kern
 	return s.Affine(s.Sum(s.Mul(logpT, weightT)), float32(-1/total), 0)
 }
 
+// DFT is the loss of dynamic fine-tuning (arXiv 2508.05629, eq. 9) as a Config.Weigh: each token's loss times its own probability, which
+// is not differentiated. Tokens that the model finds unlikely pull less.
+func DFT(s *kernels.Scope, logpT *kernels.Tensor) *kernels.Tensor { return s.NoGrad().Exp(logpT) }
+
 // Policy is what a [Trainer] needs of a model; *model.LM is one.
 type Policy interface {
 	Device() *kernels.Device
@@ -46,9 +50,12 @@ type Config struct {
 	Schedule     optim.Schedule // factor of it at each step; nil: constant
 	Optim        optim.Config
 	MicroTokens  int // rows of one forward pass; memory grows with it, results do not change. Longer sequences go alone
-	// Pass gives the policy as a step (from 0) trains it, for dropout: the parameters of New's policy, seen through
-	// model.LM.Dropout. nil: the policy itself.
+	// Pass gives the policy as a step (from 0) trains it, for dropout and NEFTune: the parameters of New's policy, seen through
+	// model.LM.Dropout or model.LM.Noisy. nil: the policy itself.
 	Pass func(step int) (Policy, error)
+	// Weigh gives further factors of the tokens' weights from their log-probs [T], such as [DFT]; nil: 1. The loss is still divided by the sum
+	// of the weights before them.
+	Weigh func(s *kernels.Scope, logpT *kernels.Tensor) *kernels.Tensor
 }
 
 // Default is a constant learning rate of 2e-5 with [optim.Default], 2,048 rows a pass.
@@ -149,30 +156,46 @@ func take(batch []Sequence, rows int) int {
 	return len(batch)
 }
 
-func (t *Trainer) micro(ctx context.Context, policy Policy, batch []Sequence, total float64, st *Stats) error {
-	var ids, rows, targets []int32
-	var weights []float32
+// pass is packed sequences and what is learnt of them.
+type pass struct {
+	ids, rows, targets []int32
+	segs               kernels.Segs
+	weights            []float32
+}
+
+// packed lays sequences end to end. Nothing follows a sequence's last token, so it is a target only.
+func packed(batch []Sequence) (p pass) {
 	var lengths []int
 	for _, q := range batch {
 		if len(q.IDs) < 2 {
 			continue
 		}
-		start := int32(len(ids))
-		ids, lengths = append(ids, q.IDs[:len(q.IDs)-1]...), append(lengths, len(q.IDs)-1) // nothing follows the last token
+		start := int32(len(p.ids))
+		p.ids, lengths = append(p.ids, q.IDs[:len(q.IDs)-1]...), append(lengths, len(q.IDs)-1)
 		for j := 1; j < len(q.IDs); j++ {
 			if w := q.weight(j); w != 0 {
-				rows, targets, weights = append(rows, start+int32(j)-1), append(targets, q.IDs[j]), append(weights, w)
+				p.rows, p.targets, p.weights = append(p.rows, start+int32(j)-1), append(p.targets, q.IDs[j]), append(p.weights, w)
 			}
 		}
 	}
-	if len(rows) == 0 {
+	p.segs = kernels.PackedSegs(lengths...)
+	return p
+}
+
+func (t *Trainer) micro(ctx context.Context, policy Policy, batch []Sequence, total float64, st *Stats) error {
+	p := packed(batch)
+	if len(p.rows) == 0 {
 		return nil
 	}
-	st.Tokens += len(ids)
-	st.Targets += len(targets)
+	st.Tokens += len(p.ids)
+	st.Targets += len(p.targets)
 	return policy.Device().Do(ctx, func(s *kernels.Scope) error {
-		logp, _ := policy.LogProbs(s, ids, kernels.PackedSegs(lengths...), rows, targets, 1)
-		loss := Loss(s, logp, s.FromF32(weights), total)
+		logp, _ := policy.LogProbs(s, p.ids, p.segs, p.rows, p.targets, 1)
+		weight := s.FromF32(p.weights)
+		if t.config.Weigh != nil {
+			weight = s.Mul(weight, t.config.Weigh(s, logp))
+		}
+		loss := Loss(s, logp, weight, total)
 		s.Backward([]*kernels.Tensor{loss}, nil)
 		var v [1]float32
 		if err := s.Read(loss, v[:]); err != nil {

@@ -75,12 +75,15 @@ type goldenCase struct {
 		LearningRate float64 `json:"learning_rate"`
 		Decay        float64 `json:"weight_decay"`
 		MaxNorm      float64 `json:"max_grad_norm"`
+		Loss         string  `json:"loss_type"`
 	} `json:"config"`
 	Packed  [][]int `json:"packed_seq_lengths"`
 	History []struct {
 		Loss         float64 `json:"loss"`
 		GradNorm     float64 `json:"grad_norm"`
 		LearningRate float64 `json:"learning_rate"`
+		Entropy      float64 `json:"entropy"`
+		Accuracy     float64 `json:"mean_token_accuracy"`
 	} `json:"log_history_f64_model"`
 	Norms  map[string]float64 `json:"final_tensor_norms_f64"`
 	Deltas map[string]float64 `json:"final_tensor_delta_norms_f64"`
@@ -109,7 +112,7 @@ func loadGolden(t testing.TB) (rows []goldenRow, cases []goldenCase) {
 		Cases []goldenCase `json:"cases"`
 	}
 	require.NoError(t, json.Unmarshal(text, &all))
-	require.Len(t, all.Cases, 4)
+	require.Len(t, all.Cases, 6)
 	return all.Rows, all.Cases
 }
 
@@ -150,6 +153,9 @@ func TestGoldenSteps(t *testing.T) {
 			config := sft.Default()
 			config.LearningRate, config.Schedule = c.Config.LearningRate, optim.Cosine(0, c.Config.Steps, 0)
 			config.Optim.Decay, config.Optim.MaxNorm = c.Config.Decay, c.Config.MaxNorm
+			if c.Config.Loss == "dft" {
+				config.Weigh = sft.DFT
+			}
 			tr := trainer(t, m, config)
 			batches := c.batches(t, rows)
 			for i := range c.Config.Steps {
@@ -175,6 +181,27 @@ func TestGoldenSteps(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Loss, entropy and token accuracy on texts, against what trl logs of the first batch, before the first update.
+func TestMeasureEqualsTRL(t *testing.T) {
+	rows, cases := loadGolden(t)
+	m := loadQwen2(t, openCPU(t))
+	for _, c := range cases {
+		if c.Name != "nll" && c.Name != "packed_bfd" {
+			continue
+		}
+		for _, micro := range []int{1, 20, 1000} {
+			got, err := sft.Measure(context.Background(), m, c.batches(t, rows)[0], micro)
+			require.NoError(t, err)
+			t.Logf("%s: %+v", c.Name, got)
+			require.InDelta(t, c.History[0].Loss, got.Loss, 2e-5)
+			require.InDelta(t, c.History[0].Accuracy, got.Accuracy, 1e-7)
+			require.InDelta(t, c.History[0].Entropy, got.Entropy, 1e-5)
+		}
+	}
+	_, err := sft.Measure(context.Background(), m, nil, 10)
+	require.ErrorContains(t, err, "every weight is 0")
 }
 
 // How many rows go through the model at once changes no bit of the weights, tied embeddings included.

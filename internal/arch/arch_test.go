@@ -30,7 +30,7 @@ var rooms = map[string][]string{
 	"optim":            {"kernels"},
 	"model":            {"kernels", "model/weights"},
 	"sampling":         {"kernels", "model", "reward"},
-	"sft":              {"kernels", "optim"},
+	"sft":              {"kernels", "optim", "model", "model/chat", "model/tokenizer", "data"},
 	"grpo":             {"kernels", "optim", "sampling"},
 	"distill":          {"kernels", "optim", "model", "sampling", "sft"},
 	"eval":             {"kernels", "model", "sampling", "reward"},
