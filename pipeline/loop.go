@@ -32,7 +32,7 @@ type Loop struct {
 	Config    any // what the run is a function of, as JSON: a run is resumed with the same or not at all
 	State     any // a pointer to the stage's own counters, which JSON holds exactly
 	Parts     []Part
-	Best      func() (step int64, ok bool) // the checkpoint to keep besides the newest; nil: none
+	Best      func() (step int64, ok bool) // the best step so far: it gets a checkpoint, which is kept besides the newest; nil: none
 	Watch     func(Step)                   // is told of every step done; nil: nobody
 }
 
@@ -83,7 +83,11 @@ func (l Loop) Run(ctx context.Context, step func(ctx context.Context, n int) ([]
 		if l.Watch != nil {
 			l.Watch(Step{Number: n, Of: l.Steps, Fields: fields, Seconds: seconds})
 		}
-		if n+1 == l.Steps || l.SaveEvery > 0 && (n+1)%l.SaveEvery == 0 {
+		best, any := int64(0), false
+		if l.Best != nil {
+			best, any = l.Best()
+		}
+		if n+1 == l.Steps || l.SaveEvery > 0 && (n+1)%l.SaveEvery == 0 || any && best == int64(n+1) {
 			if err := l.commit(n + 1); err != nil {
 				return err
 			}

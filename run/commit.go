@@ -198,10 +198,7 @@ func (r *Run) Keep(n int, also ...int64) error {
 	}
 	whole := 0
 	for _, s := range slices.Backward(steps) {
-		if slices.Contains(also, s) {
-			continue
-		}
-		if whole < n {
+		if keep := slices.Contains(also, s); keep || whole < n {
 			if Verify(r.Path(s)) == nil {
 				whole++
 			}
