@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/model/chat"
+	"github.com/gor1/gor1/model/tokenizer"
 )
 
 // continuations are the likeliest tokens after each sequence, n of each, end-of-sequence tokens included.
@@ -70,12 +73,13 @@ func newGenerate() *cobra.Command {
 	var maxTokens int
 	var temperature float32
 	var seed uint64
-	var asJSON bool
+	var raw, asJSON bool
 	cmd := &cobra.Command{
-		Use:     "generate",
-		Short:   "Continue a text",
-		Long:    "Prints what the model writes after a prompt, as it writes it. The prompt is tokenised with special tokens and no chat template.",
-		Example: "  r1 generate --model DIR -p \"The capital of France is\"\n  r1 generate --model DIR -p \"2 + 2 =\" --temperature 0.7 --seed 3 --json",
+		Use:   "generate",
+		Short: "Answer a question, or continue a text",
+		Long: "Prints what the model writes after a prompt, as it writes it. Where the model has a chat template, the prompt is a user's message in it;\n" +
+			"with --raw, and where there is none, the prompt is a text to continue, tokenised with special tokens.",
+		Example: "  r1 generate --model DIR -p \"What is the capital of France?\"\n  r1 generate --model DIR -p \"2 + 2 =\" --raw --temperature 0.7 --seed 3 --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if maxTokens < 1 || !(temperature >= 0 && temperature < 1e6) {
@@ -85,16 +89,17 @@ func newGenerate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			g := generation{m: m, max: maxTokens, temperature: temperature, seed: seed}
+			g := generation{m: m, max: maxTokens, temperature: temperature, seed: seed, raw: raw}
 			return errors.Join(g.run(cmd, f.model, prompt, asJSON), free())
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&prompt, "prompt", "p", "", "the text to continue")
+	cmd.Flags().StringVarP(&prompt, "prompt", "p", "", "the message to answer, or the text to continue")
 	cmd.Flags().IntVar(&maxTokens, "max-tokens", 128, "stop after so many tokens")
 	cmd.Flags().Float32Var(&temperature, "temperature", 0, "of the draws; 0: always the likeliest token")
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "of the draws: the same seed gives the same text")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object when done")
+	cmd.Flags().BoolVar(&raw, "raw", false, "continue the prompt as it stands, without the chat template")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object when done, with reasoning and answer apart")
 	return cmd
 }
 
@@ -103,6 +108,27 @@ type generation struct {
 	max         int
 	temperature float32
 	seed        uint64
+	raw         bool
+}
+
+// prompt is the text before the completion and its ids, with the tags of the model's thinking. A chat template writes the special
+// tokens itself.
+func (g generation) prompt(tok *tokenizer.Tokenizer, dir, text string) (string, []int32, chat.Tags, error) {
+	if g.raw {
+		return text, tok.Encode(text, true), chat.Think(), nil
+	}
+	t, err := chat.Load(dir)
+	if errors.Is(err, chat.ErrNoTemplate) {
+		return text, tok.Encode(text, true), chat.Think(), nil
+	}
+	if err != nil {
+		return "", nil, chat.Tags{}, fmt.Errorf("%w; --raw does without the chat template", err)
+	}
+	r, err := t.Render(chat.Conversation(true, chat.Message{Role: "user", Content: text}), time.Now())
+	if err != nil {
+		return "", nil, chat.Tags{}, fmt.Errorf("%w; --raw does without the chat template", err)
+	}
+	return r.Text, tok.Encode(r.Text, false), t.Tags(), nil
 }
 
 func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) error {
@@ -113,7 +139,10 @@ func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) err
 	if have := g.m.Config().VocabSize; tok.VocabSize() > have {
 		return fmt.Errorf("%s: the tokenizer has %d tokens, the model's vocabulary %d: they do not belong together", dir, tok.VocabSize(), have)
 	}
-	ids := tok.Encode(prompt, true)
+	before, ids, tags, err := g.prompt(tok, dir, prompt)
+	if err != nil {
+		return err
+	}
 	if room := g.m.Config().MaxPositions - len(ids); len(ids) == 0 || room < 1 {
 		return fmt.Errorf("the prompt has %d tokens: want 1 to %d (max_position_embeddings less one)", len(ids), g.m.Config().MaxPositions-1)
 	} else if g.max > room {
@@ -146,5 +175,10 @@ func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) err
 	}
 	enc := json.NewEncoder(cmd.OutOrStdout())
 	enc.SetEscapeHTML(false)
-	return enc.Encode(map[string]any{"prompt": prompt, "text": tok.Decode(got, true), "tokens": got, "stop": stop})
+	whole := tok.Decode(got, true)
+	parts := chat.Split(whole, tags, tags.Opened(before))
+	return enc.Encode(map[string]any{
+		"prompt": prompt, "text": whole, "tokens": got, "stop": stop,
+		"reasoning": parts.Reasoning, "answer": parts.Answer, "closed": parts.Closed,
+	})
 }
