@@ -346,7 +346,7 @@ func TestBombs(t *testing.T) {
 					continue
 				}
 				r := Verify(gold, c, Policy{})
-				require.LessOrEqual(t, r.Steps, 200_000, name)
+				require.LessOrEqual(t, r.Steps, 100_000, name)
 				if gold != bomb {
 					assert.NotEqual(t, Equal, r.Verdict, "%s %q %.80q", name, gold, c)
 				}

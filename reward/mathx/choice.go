@@ -64,10 +64,10 @@ func choiceText(s string, p Policy) (text string, prose bool, err error) {
 	if box, ok, err := boxed(s, p); ok || err != nil {
 		return box, false, err
 	}
-	if tail, ok := stated(s); ok {
-		return firstSentence(tail), !strings.HasPrefix(tail, "$"), nil
+	if rest, ok := stated(s); ok {
+		return firstSentence(head(rest, maxSentence)), !strings.HasPrefix(rest, "$"), nil
 	}
-	s = strings.TrimSpace(s)
+	s = tail(strings.TrimSpace(s), maxSentence)
 	if f := formulas(s); len(f) > 0 && f[0].from == 0 && f[len(f)-1].to == len(s) {
 		return f[len(f)-1].joined, false, nil
 	}

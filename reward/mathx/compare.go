@@ -24,12 +24,13 @@ func (c *comparer) note(err error) {
 
 // equal reports that g and a are the same answer.
 func (c *comparer) equal(g, a *node) bool {
-	if c.depth++; c.depth > maxDepth || c.m.spend(costNode) != nil {
+	x, y := g.key(), a.key()
+	if c.depth++; c.depth > maxDepth || c.m.spend(costNode+(len(x)+len(y))/costText) != nil {
 		c.note(errBudget)
 		return false
 	}
 	defer func() { c.depth-- }()
-	if g.key() == a.key() {
+	if x == y {
 		return true
 	}
 	if hasPM(g) || hasPM(a) {

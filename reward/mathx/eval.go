@@ -4,7 +4,7 @@ import (
 	"math/big"
 )
 
-// machine evaluates expressions and counts what that costs. One step is about 20 ns.
+// machine evaluates expressions and counts what that costs. One step is about 30 ns.
 type machine struct {
 	left     int            // steps that remain
 	vars     map[string]num // values of the variables
@@ -18,8 +18,9 @@ const (
 	costBall  = 15
 	costExp   = 300
 	costLog   = 900
-	costTrig  = 600
+	costTrig  = 900
 	costAtan  = 1000
+	costText  = 2       // bytes of canonical text a step
 	costWords = 1.0 / 4 // times the square of the words of an exact number
 )
 

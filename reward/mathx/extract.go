@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Extract returns the final answer a completion states: after the reasoning, the contents of <answer> where it is there, and in
@@ -35,8 +36,8 @@ func extract(s string, p Policy) ([]string, error) {
 	if box, ok, err := boxed(s, p); ok || err != nil {
 		return []string{box}, err
 	}
-	if tail, ok := stated(s); ok {
-		if short := sentence(tail); len(short) > 0 {
+	if rest, ok := stated(s); ok {
+		if short := sentence(rest); len(short) > 0 {
 			return short, nil
 		}
 		return nil, fmt.Errorf("mathx: no answer is stated")
@@ -184,17 +185,29 @@ func GSM8K(solution string) (string, bool) {
 	return line, line != ""
 }
 
-// announce finds "answer is", "answer:" and the like.
-var announce = regexp.MustCompile(`(?i)\banswers?\b(?:[*_\s]|\\text\{|\})*(?:(?:is|are|would be|should be|must be|equals)\b|[:=])[*_]*`)
+// announce is "answer is", "answer:" and the like, at the start of a text.
+var announce = regexp.MustCompile(`^(?i:answers?)\b(?:[*_\s]|\\text\{|\})*(?:(?i:is|are|would be|should be|must be|equals)\b|[:=])[*_]*`)
+
+// announced returns where the last announcement of the answer ends, -1 where there is none.
+func announced(s string) int {
+	for i := len(s); ; {
+		if i = strings.LastIndex(s[:i], "nswer"); i < 1 {
+			return -1
+		}
+		if i > 1 && isLetter(s[i-2]) {
+			continue
+		}
+		if m := announce.FindStringIndex(s[i-1 : min(i+80, len(s))]); m != nil {
+			return i - 1 + m[1]
+		}
+	}
+}
 
 // stated returns what follows the last #### or announcement of the answer.
 func stated(s string) (string, bool) {
-	at := -1
+	at := announced(s)
 	if i := strings.LastIndex(s, "####"); i >= 0 {
-		at = i + 4
-	}
-	if m := announce.FindAllStringIndex(s, -1); len(m) > 0 {
-		at = max(at, m[len(m)-1][1])
+		at = max(at, i+4)
 	}
 	if at < 0 || strings.TrimSpace(s[at:]) == "" {
 		return "", false
@@ -202,15 +215,19 @@ func stated(s string) (string, bool) {
 	return strings.TrimSpace(s[at:]), true
 }
 
+// maxSentence bounds how far into running text an answer is looked for, in bytes.
+const maxSentence = 2000
+
 var (
 	stop   = regexp.MustCompile(`(?i)(?:,\s*not|(?:,\s*|\s+)(?:because|since|as|so|which|where|when|rather than|instead of|but|due to|thanks to|if))\s`)
 	full   = regexp.MustCompile(`[.!?][*_]*(?:\s|$)`)
-	denial = regexp.MustCompile(`(?i)^(?:not|never|neither|between|unknown)\b`)
+	denial = regexp.MustCompile(`(?i)^(?:not|never|between|unknown|neither\s\S+\snor)\b`)
 	adverb = regexp.MustCompile(`(?i)^(?:definitely|clearly|simply|therefore|thus|just|equal to|given by|probably|indeed|exactly|approximately|about|[:=])\s*`)
 )
 
 // sentence returns the readings of an answer at the start of running text.
 func sentence(s string) []string {
+	s = head(s, maxSentence)
 	s = strings.Trim(strings.TrimSpace(s), "*_`\"“”")
 	for m := adverb.FindString(s); m != ""; m = adverb.FindString(s) {
 		s = s[len(m):]
@@ -234,6 +251,27 @@ func sentence(s string) []string {
 		out = append(out, n...)
 	}
 	return out
+}
+
+// head and tail cut s to n bytes, between characters.
+func head(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+func tail(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n = len(s) - n; !utf8.RuneStart(s[n]) && n < len(s)-1; {
+		n++
+	}
+	return s[n:]
 }
 
 // firstSentence ends at a full stop before white space, or at the end of the line; formulas are not cut.
@@ -338,7 +376,7 @@ func lastNumbers(s string) []string {
 	if strings.Contains(s, "\\") {
 		return nil // formulas are for the parser
 	}
-	s = strings.TrimSpace(s)
+	s = tail(strings.TrimSpace(s), maxSentence)
 	cut := full.FindAllStringIndex(s, -1)
 	for k := len(cut) - 1; k >= 0; k-- {
 		if cut[k][1] < len(s) && strings.ContainsAny(s[cut[k][1]:], "0123456789") {
@@ -358,6 +396,6 @@ func lastNumbers(s string) []string {
 	if len(distinct) > 1 && hedges.MatchString(s) {
 		return nil
 	}
-	tail := strings.TrimRight(cutStop(firstSentence(s[last[0]:])), ".")
-	return []string{tail, strings.TrimRight(s[last[0]:last[1]], ",")}
+	phrase := strings.TrimRight(cutStop(firstSentence(s[last[0]:])), ".")
+	return []string{phrase, strings.TrimRight(s[last[0]:last[1]], ",")}
 }

@@ -1,6 +1,7 @@
 package mathx
 
 import (
+	"fmt"
 	"maps"
 	"math/big"
 	"slices"
@@ -130,6 +131,9 @@ func currencyUnit(sign string) *unit {
 	return unitTable[map[string]string{"$": "dollar", "€": "euro", "£": "gbp"}[sign]]
 }
 
+// maxUnitWords bounds a phrase of units.
+const maxUnitWords = 24
+
 // isUnitWord reports that the token k ahead goes on a phrase of units; inside says that the phrase has begun.
 func (p *parser) isUnitWord(n *node, inside bool) bool {
 	t := p.peek()
@@ -161,8 +165,11 @@ func (p *parser) units(n *node) (*node, error) {
 	u := newUnit()
 	sign, modifier := 1, 1
 	var last *unit
-	for {
+	for words := 0; ; words++ {
 		t := p.peek()
+		if words > maxUnitWords {
+			return nil, fmt.Errorf("more than %d words behind a number", maxUnitWords)
+		}
 		switch {
 		case p.isUnitWord(n, true) || t.is("°") && sign < 0:
 			p.i++
