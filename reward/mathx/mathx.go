@@ -196,7 +196,7 @@ func (c *comparer) readGold(gold string) (Expr, error) {
 
 // defined refuses 0/0 and the like, in the whole or in a part.
 func (c *comparer) defined(n *node) error {
-	if len(n.vars()) == 0 {
+	if n.kind != kRatio && len(n.vars()) == 0 { // 5:00 is a time
 		c.m.vars, c.m.realOnly = nil, false
 		switch _, err := c.m.eval(n); {
 		case errors.Is(err, errUndefined):
