@@ -22,7 +22,7 @@ var jobScript string
 var graderScript string
 
 // maxLine bounds one message between job and grader, in bytes.
-const maxLine = 16 << 20
+const maxLine = 4 << 20
 
 // testSpec is the first line the grader process reads.
 type testSpec struct {
