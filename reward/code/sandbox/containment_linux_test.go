@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -214,6 +215,9 @@ func TestAsNobody(t *testing.T) {
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/tmp"}
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobodyID, Gid: nobodyID}}
 	out, err := c.CombinedOutput()
+	if errors.Is(err, unix.EPERM) {
+		t.Skip("this root cannot become another user")
+	}
 	require.NoError(t, err, "%s", out)
 	for _, line := range strings.Split(string(out), "\n") {
 		if strings.Contains(line, "attacks,") || strings.Contains(line, "--- ") || strings.Contains(line, "does not succeed") {

@@ -26,7 +26,7 @@ func Open(cfg Config) (*Sandbox, error) {
 			s.layers = append(tried, s.describe(found)...)
 			return s, nil
 		}
-		tried = append(tried, Layer{Name: string(k), Note: strings.TrimPrefix(err.Error(), "sandbox: ")})
+		tried = append(tried, Layer{Name: string(k), Note: strings.TrimPrefix(strings.TrimPrefix(err.Error(), "sandbox: "), string(k)+": ")})
 	}
 	if cfg.UnsafeExec {
 		s := &Sandbox{cfg: cfg, kind: kindUnsafe}
@@ -58,9 +58,13 @@ func open(cfg Config, k kind) (*Sandbox, report, error) {
 		s.cgroup = findCgroups()
 	}
 	rep, err := s.probe()
-	if err != nil && s.nobody && k == kindNamespaces { // a root without CAP_SETUID may map itself only
+	if err != nil && s.nobody { // a root without CAP_SETUID cannot become another user
 		s.nobody = false
 		rep, err = s.probe()
+	}
+	if k == kindNamespaces && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EPERM)) {
+		err = fmt.Errorf("user namespaces are not permitted here (see user.max_user_namespaces, kernel.unprivileged_userns_clone, "+
+			"kernel.apparmor_restrict_unprivileged_userns, or the container's seccomp profile): %w", err)
 	}
 	return s, rep, err
 }
