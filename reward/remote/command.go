@@ -31,8 +31,15 @@ type CommandConfig struct {
 // maxDead is how many processes in a row may fail without one reply before the rest of a group is given up.
 const maxDead = 10
 
+// settle is how long the program is listened to after its last reply, for a line too many.
+const settle = 2 * time.Millisecond
+
+// errUnasked is a program's that wrote to its standard output what is no reply.
+var errUnasked = errors.New("it wrote more lines than it was given rows")
+
 // Command scores samples by a program that stays up: it reads rows of JSON from its standard input, one a line, and writes one number or null a line
-// for each, in order, flushed, and nothing else to its standard output. A row at which it dies, hangs or writes anything else is not scored; the
+// for each, in order, flushed, and nothing else to its standard output: a stray number there cannot be told from a reply, unless it makes a line too
+// many. A row at which it dies, hangs or writes anything else is not scored; the
 // program is killed with all it started, and a new one goes on with the next row. Safe from any number of goroutines, which take turns.
 type Command struct {
 	config CommandConfig
@@ -135,6 +142,9 @@ func (c *Command) score(ctx context.Context, group []reward.Sample) ([]reward.Sc
 		}
 		c.proc.end(0)
 		failed := len(got) // the row it failed at
+		if errors.Is(err, errUnasked) {
+			failed = n - 1 // whose number is whose is not known: no row of the batch is scored
+		}
 		errs = append(errs, fmt.Errorf("remote: command %s: sample %d: %w%s", c.config.Name, at[failed], err, c.proc.complaint()))
 		if dead++; c.proc.replied {
 			dead = 0
@@ -256,14 +266,15 @@ func (p *process) exchange(ctx context.Context, c CommandConfig, rows [][]byte) 
 	select {
 	case <-written:
 	case <-timer.C:
-		return nil, errors.New("it answered without reading its rows")
+		return nil, fmt.Errorf("%w: it has not read them", errUnasked)
 	}
+	timer.Reset(settle)
 	select {
 	case line, ok := <-p.lines:
 		if ok {
-			return nil, fmt.Errorf("it wrote more lines than it was given rows: %s", excerpt(line))
+			return nil, fmt.Errorf("%w: %s", errUnasked, excerpt(line))
 		}
-	default:
+	case <-timer.C:
 	}
 	return scores, nil
 }
