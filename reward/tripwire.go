@@ -60,20 +60,17 @@ func Probes() []Probe {
 	}
 }
 
-// perturb changes an answer so that it is another one: its last digit, else its last letter.
+// perturb changes an answer so that it is another one: its last digit, else its last letter of A to Z; false where it has neither.
 func perturb(answer string) (string, bool) {
 	rs := []rune(answer)
-	for _, class := range []struct {
-		is   func(rune) bool
-		next func(rune) rune
-	}{
-		{func(r rune) bool { return r >= '0' && r <= '9' }, func(r rune) rune { return '0' + (r-'0'+1)%10 }},
-		{func(r rune) bool { return r >= 'A' && r <= 'Z' }, func(r rune) rune { return 'A' + (r-'A'+1)%26 }},
-		{func(r rune) bool { return r >= 'a' && r <= 'z' }, func(r rune) rune { return 'a' + (r-'a'+1)%26 }},
-	} {
+	digit := func(r rune) bool { return r >= '0' && r <= '9' }
+	letter := func(r rune) bool { return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' }
+	for _, class := range []func(rune) bool{digit, letter} {
 		for i, r := range slices.Backward(rs) {
-			if class.is(r) {
-				rs[i] = class.next(r)
+			if class(r) {
+				if rs[i] = r + 1; !class(rs[i]) { // 9, Z and z
+					rs[i] = r - 1
+				}
 				return string(rs), true
 			}
 		}
