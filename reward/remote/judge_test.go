@@ -100,7 +100,9 @@ var misbehaviour = map[string]http.HandlerFunc{
 	"529":                code(529, ""),
 	"204":                code(204, ""),
 	"redirect":           code(302, "", "Location", "http://127.0.0.1:1/"),
-	"redirect loop":      func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) },
+	"redirect loop": func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+	},
 	"nothing":            reply(""),
 	"HTML with 200":      reply("<html><body>Bad gateway</body></html>"),
 	"JSON cut":           reply(verdict("correct")[:60]),
