@@ -107,6 +107,22 @@ func (m *LM) LoadAdapter(dir string) (*LM, error) {
 	return a, nil
 }
 
+// readTensor reads one tensor that must be there, of the given shape.
+func readTensor(file *weights.File, path, name string, shape []int) ([]float32, error) {
+	dtype, have, ok := file.Shape(name)
+	if !ok {
+		return nil, fmt.Errorf("model: %s: tensor %s is missing", path, name)
+	}
+	if !slices.Equal(have, shape) {
+		return nil, fmt.Errorf("model: %s: tensor %s is %s%v, the configuration wants %v", path, name, dtype, have, shape)
+	}
+	t, err := file.Tensor(name)
+	if err != nil {
+		return nil, err
+	}
+	return t.Float32()
+}
+
 // peftPrefix is what peft puts before the names of a language model.
 const peftPrefix = "base_model.model."
 

@@ -19,49 +19,65 @@ type Options struct {
 // expanded: GGUF's as llama.cpp does, DeepSeek's F8 to the values that transformers has in bfloat16. Everything the files say is
 // checked before memory is taken for the weights, and that the device has it.
 func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
+	m, _, err := load(dev, dir, o, false)
+	return m, err
+}
+
+// load loads a model; with score, in place of an output head, the head of a [Scorer].
+func load(dev *kernels.Device, dir string, o Options, score bool) (m *LM, head []float32, err error) {
 	c, block, err := readConfig(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	var extra []weight
+	if score {
+		c.TieEmbeddings = true // it has no output head
+		extra = []weight{{name: scoreName, shape: []int{1, c.HiddenSize}}}
 	}
 	if o.MaxPositions < 0 || o.MaxPositions > c.MaxPositions {
-		return nil, fmt.Errorf("model: Options.MaxPositions is %d, the model has %d", o.MaxPositions, c.MaxPositions)
+		return nil, nil, fmt.Errorf("model: Options.MaxPositions is %d, the model has %d", o.MaxPositions, c.MaxPositions)
 	}
 	if o.MaxPositions > 0 {
 		c.MaxPositions = o.MaxPositions
 	}
 	if need, have := c.LoadBytes(), dev.Memory(); have > 0 && need > have {
-		return nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d; take a smaller model, or Options.MaxPositions below %d", dir, need, have, c.MaxPositions)
+		return nil, nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d; take a smaller model or Options.MaxPositions below %d", dir, need, have, c.MaxPositions)
 	}
 	file, err := weights.OpenCheckpoint(dir, block)
 	if err != nil {
-		return nil, fmt.Errorf("model: %w", err)
+		return nil, nil, fmt.Errorf("model: %w", err)
 	}
 	defer file.Close()
-	if err := c.checkShapes(dir, file); err != nil {
-		return nil, err
+	if err := c.checkShapes(dir, file, extra...); err != nil {
+		return nil, nil, err
 	}
-	m, err := build(dev, c, func(w weight) ([]float32, error) {
+	m, err = build(dev, c, func(w weight) ([]float32, error) {
 		if w.fixed {
 			return file.Float32(w.name)
 		}
 		return nil, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, p := range m.params {
 		err := file.Each(p.Name, func(at int, values []float32) error { return p.WriteAt(values, at) })
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("model: %w", err), m.Close())
+			return nil, nil, errors.Join(fmt.Errorf("model: %w", err), m.Close())
 		}
 	}
-	return m, nil
+	if score {
+		if head, err = file.Float32(scoreName); err != nil {
+			return nil, nil, errors.Join(err, m.Close())
+		}
+	}
+	return m, head, nil
 }
 
-// checkShapes holds a checkpoint's arrays against the config: none missing, none of another shape, none without a place.
-func (c Config) checkShapes(dir string, file *weights.Checkpoint) error {
+// checkShapes holds a checkpoint's arrays against the config's and the extra ones: none missing, none of another shape, none without a place.
+func (c Config) checkShapes(dir string, file *weights.Checkpoint, extra ...weight) error {
 	used := map[string]bool{}
-	for _, w := range c.weights() {
+	for _, w := range append(c.weights(), extra...) {
 		used[w.name] = true
 		dtype, shape, ok := file.Shape(w.name)
 		if !ok {

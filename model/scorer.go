@@ -50,61 +50,15 @@ func newScorer(m *LM, head []float32) (*Scorer, error) {
 
 // LoadScorer loads a folder that [Scorer.Save], or transformers' AutoModelForSequenceClassification with one label, wrote.
 func LoadScorer(dev *kernels.Device, dir string, o Options) (*Scorer, error) {
-	c, err := ReadConfig(dir)
+	m, head, err := load(dev, dir, o, true)
 	if err != nil {
 		return nil, err
-	}
-	if o.MaxPositions < 0 || o.MaxPositions > c.MaxPositions {
-		return nil, fmt.Errorf("model: Options.MaxPositions is %d, the model has %d", o.MaxPositions, c.MaxPositions)
-	}
-	if o.MaxPositions > 0 {
-		c.MaxPositions = o.MaxPositions
-	}
-	c.TieEmbeddings = true // there is no output head
-	file, err := weights.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("model: %w", err)
-	}
-	defer file.Close()
-	used := map[string]bool{}
-	values := func(name string, shape []int) ([]float32, error) {
-		used[name] = true
-		return readTensor(file, dir, name, shape)
-	}
-	head, err := values(scoreName, []int{1, c.HiddenSize})
-	if err != nil {
-		return nil, err
-	}
-	m, err := build(dev, c, func(w weight) ([]float32, error) { return values(w.name, w.shape) })
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range file.Names() {
-		if !used[name] {
-			return nil, errors.Join(fmt.Errorf("model: %s: tensor %s belongs to no layer of a %s with a score", dir, name, c.ModelType), m.Close())
-		}
 	}
 	r, err := newScorer(m, head)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return r, nil
-}
-
-// readTensor reads one tensor that must be there, of the given shape.
-func readTensor(file *weights.File, path, name string, shape []int) ([]float32, error) {
-	dtype, have, ok := file.Shape(name)
-	if !ok {
-		return nil, fmt.Errorf("model: %s: tensor %s is missing", path, name)
-	}
-	if !slices.Equal(have, shape) {
-		return nil, fmt.Errorf("model: %s: tensor %s is %s%v, the configuration wants %v", path, name, dtype, have, shape)
-	}
-	t, err := file.Tensor(name)
-	if err != nil {
-		return nil, err
-	}
-	return t.Float32()
 }
 
 // Device is where the scorer lies.
