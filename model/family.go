@@ -122,6 +122,9 @@ func readQwen3MoE(c *Config, h *hfConfig) error {
 	if step < 1 {
 		return fmt.Errorf("decoder_sparse_step is %d, want at least 1", step)
 	}
+	if len(h.DenseLayers) > c.Layers {
+		return fmt.Errorf("mlp_only_layers has %d entries for %d layers", len(h.DenseLayers), c.Layers)
+	}
 	for i := range c.MoE.Sparse {
 		c.MoE.Sparse[i] = (i+1)%step == 0 && !slices.Contains(h.DenseLayers, i)
 	}
@@ -214,10 +217,15 @@ func (c Config) validateFamily() error {
 	return c.MoE.validate(c.Layers)
 }
 
+// maxExperts bounds the experts of all layers: DeepSeek-V3 has 15,616.
+const maxExperts = 1 << 15
+
 func (m *MoE) validate(layers int) error {
 	switch {
 	case m == nil:
-	case m.Experts < 1 || m.Experts > 1<<16 || m.PerToken < 1 || m.PerToken > m.Experts:
+	case m.Experts > maxExperts/max(layers, 1):
+		return fmt.Errorf("%d experts in each of %d layers, limit %d in all", m.Experts, layers, maxExperts)
+	case m.Experts < 1 || m.PerToken < 1 || m.PerToken > m.Experts:
 		return fmt.Errorf("%d experts of which a token takes %d (num_experts_per_tok)", m.Experts, m.PerToken)
 	case m.Width < 1 || m.Width > 1<<20 || m.Shared < 0 || m.Shared > 1024 || len(m.Sparse) != layers:
 		return fmt.Errorf("moe_intermediate_size is %d, n_shared_experts %d, layers told dense or sparse %d of %d", m.Width, m.Shared, len(m.Sparse), layers)

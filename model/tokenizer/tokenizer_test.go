@@ -250,19 +250,6 @@ func TestNew(t *testing.T) {
 	require.ErrorContains(t, err, "1000")
 }
 
-func FuzzParse(f *testing.F) {
-	data, err := os.ReadFile("testdata/small/tokenizer.json")
-	require.NoError(f, err)
-	f.Add(data, "hello")
-	f.Add([]byte(`{"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}`), "\xff")
-	f.Fuzz(func(t *testing.T, data []byte, text string) {
-		if tok, err := parse(data); err == nil {
-			tok.Decode(tok.Encode(text, true), true)
-			tok.EncodeOffsets(text, true)
-		}
-	})
-}
-
 func ExampleLoad() {
 	tok, err := Load("testdata/small")
 	if err != nil {

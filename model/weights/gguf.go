@@ -35,6 +35,7 @@ type ggufReader struct {
 	r    *bufio.Reader
 	at   int64 // bytes read so far
 	size int64 // of the file
+	word [8]byte
 	err  error
 }
 
@@ -66,15 +67,15 @@ func (g *ggufReader) bytes(n uint64) []byte {
 
 // number reads an unsigned number of 1, 2, 4 or 8 bytes.
 func (g *ggufReader) number(size int) uint64 {
-	var b [8]byte
 	if !g.has(1, int64(size)) {
 		return 0
 	}
-	if _, err := io.ReadFull(g.r, b[:size]); err != nil {
+	g.word = [8]byte{}
+	if _, err := io.ReadFull(g.r, g.word[:size]); err != nil {
 		g.fail("%w", err)
 	}
 	g.at += int64(size)
-	return binary.LittleEndian.Uint64(b[:])
+	return binary.LittleEndian.Uint64(g.word[:])
 }
 
 func (g *ggufReader) u32() uint32 { return uint32(g.number(4)) }

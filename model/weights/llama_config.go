@@ -105,7 +105,7 @@ func (f *File) familyJSON(r *metaReader, arch architecture, head int, j map[stri
 func (f *File) ropeScaling(r *metaReader, head int) map[string]any {
 	kind, _ := f.gguf[r.prefix+"rope.scaling.type"].(string)
 	if e, ok := f.entries[ropeFactors]; ok {
-		factors, err := array{entry: e, shape: e.shape}.whole()
+		factors, err := array{entry: &e, shape: e.shape}.whole()
 		r.stick(err)
 		theta, _ := r.float("rope.freq_base", 10000).Float64()
 		if r.err == nil {

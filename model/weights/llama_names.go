@@ -5,7 +5,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -78,7 +77,7 @@ func (f *File) llamaNames() (map[string]array, error) {
 	if err != nil {
 		return nil, err
 	}
-	arrays := map[string]array{}
+	arrays, n := map[string]array{}, 0
 	for tensor, e := range f.entries {
 		if tensor == ropeFactors {
 			continue // config.json says it: see ropeScaling
@@ -99,13 +98,13 @@ func (f *File) llamaNames() (map[string]array, error) {
 		if !ok || (kind != ".weight" && kind != ".bias") {
 			return nil, fmt.Errorf("tensor %s is not known in architecture %s", tensor, name)
 		}
-		a := array{entry: e, shape: e.shape}
+		a := array{entry: &e, shape: e.shape}
 		if arch.lessOne && strings.HasSuffix(stem, "_norm") {
 			a.less = 1
 		}
 		switch {
 		case strings.Contains(hf, "%d"):
-			err = split(arrays, hf+kind, a)
+			err = a.split()
 		case arch.permuted && key == "attn_q":
 			err = a.heads(heads)
 		case arch.permuted && key == "attn_k":
@@ -114,14 +113,19 @@ func (f *File) llamaNames() (map[string]array, error) {
 		if err != nil {
 			return nil, fmt.Errorf("tensor %s: %w", tensor, err)
 		}
-		if !strings.Contains(hf, "%d") {
-			arrays[hf+kind] = a
+		if n += max(a.experts, 1); n > maxArrays {
+			return nil, fmt.Errorf("more than %d arrays", maxArrays)
 		}
+		arrays[hf+kind] = a
 	}
 	return arrays, nil
 }
 
-const maxHeadRows = 1024
+// Limits of what a file may be taken apart into; DeepSeek-V3 has 47,000 arrays.
+const (
+	maxHeadRows = 1024
+	maxArrays   = 1 << 16
+)
 
 // heads says of how many heads an array's rows are.
 func (a *array) heads(n int) error {
@@ -133,16 +137,11 @@ func (a *array) heads(n int) error {
 	return nil
 }
 
-// split adds the experts of a tensor [E, rows, columns] one by one.
-func split(arrays map[string]array, name string, a array) error {
-	if len(a.shape) != 3 || a.shape[0] > 1<<16 {
+// split says that a tensor [E, rows, columns] is E arrays, one for each expert.
+func (a *array) split() error {
+	if len(a.shape) != 3 || a.shape[0] > maxArrays {
 		return fmt.Errorf("shape %v, want experts, rows, columns", a.shape)
 	}
-	n := a.shape[0]
-	one := a.shape[1:]
-	for i := range n {
-		a.shape, a.from = one, i*elements(one)
-		arrays[strings.Replace(name, "%d", strconv.Itoa(i), 1)] = a
-	}
+	a.experts, a.shape = a.shape[0], a.shape[1:]
 	return nil
 }
