@@ -44,8 +44,8 @@ func rescue(err *error, line func() int) {
 // Limits bound one render. The zero value of a field means its default.
 type Limits struct {
 	Steps  int // expressions, statements and items visited (default 1,000,000)
-	Bytes  int // bytes of strings and list entries made, output included (default 128 MiB)
-	Output int // bytes of the text (default 16 MiB)
+	Bytes  int // bytes of strings and list entries made, output included (default 64 MiB)
+	Output int // bytes of the text (default 8 MiB)
 	Depth  int // macros and loops inside each other (default 100)
 }
 
@@ -56,8 +56,8 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	set(&l.Steps, 1_000_000)
-	set(&l.Bytes, 128<<20)
-	set(&l.Output, 16<<20)
+	set(&l.Bytes, 64<<20)
+	set(&l.Output, 8<<20)
 	set(&l.Depth, 100)
 	return l
 }

@@ -17,7 +17,7 @@ func (e *nameExpr) eval(st *state) Value {
 }
 
 func (st *state) evalAll(xs []expr) []Value {
-	st.charge(16 * len(xs))
+	st.charge(16*len(xs) + 64)
 	out := make([]Value, len(xs))
 	for i, x := range xs {
 		out[i] = x.eval(st)

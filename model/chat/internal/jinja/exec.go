@@ -224,7 +224,8 @@ func (s *forStmt) each(st *state, src Value, outer *scope, depth int) {
 	// A body that is broken off or continued does not count: Jinja's else runs if none came to its end.
 	finished := false
 	for l.advance() {
-		st.scope = &scope{up: outer}
+		st.work(4) // a scope
+		st.scope = &scope{up: outer, vars: make([]binding, 0, 4)}
 		st.scope.set("loop", l)
 		st.line = s.line
 		st.assign(s.target, l.current)

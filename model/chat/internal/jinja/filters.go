@@ -274,7 +274,7 @@ func doIndent(st *state, v Value, p []Value) Value {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		st.charge(len(pad) + len(line) + 1)
+		st.charge(4 * (len(pad) + len(line) + 1))
 		if i > 0 && (line != "" || blank) || i == 0 && isTrue(p[1], false) {
 			b.WriteString(pad)
 		}

@@ -142,8 +142,8 @@ func doBatch(st *state, v Value, p []Value) Value {
 			return nil, false
 		}
 		if p[1] != missing && p[1] != nil {
+			st.charge(16 * max(n-len(last), 0))
 			for len(last) < n {
-				st.charge(16)
 				last = append(last, p[1])
 			}
 		}

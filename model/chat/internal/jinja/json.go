@@ -19,6 +19,9 @@ func ParseJSON(r io.Reader) (Value, error) {
 	d := json.NewDecoder(r)
 	d.UseNumber()
 	v, err := decode(d, 0)
+	if errors.Is(err, io.EOF) {
+		return nil, io.ErrUnexpectedEOF
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -298,7 +298,7 @@ func (st *state) add(a, b Value) (Value, bool) {
 }
 
 func (st *state) join(a, b []Value) []Value {
-	st.charge(16 * (len(a) + len(b)))
+	st.charge(16*(len(a)+len(b)) + 64)
 	return append(append(make([]Value, 0, len(a)+len(b)), a...), b...)
 }
 

@@ -45,10 +45,9 @@ type Options struct {
 func (t *Template) Render(vars *Dict, o Options) (r Result, err error) {
 	st := &state{limits: o.Limits.withDefaults(), now: o.Now, filters: filters, tests: tests, blocks: t.blocks}
 	defer rescue(&err, func() int { return st.line })
-	globals := &scope{vars: st.globals()}
-	given := &scope{up: globals, vars: map[string]Value{}}
+	given := &scope{up: &scope{base: st.globals()}, base: map[string]Value{}}
 	for i, k := range vars.keys {
-		given.vars[k.(string)] = vars.vals[i]
+		given.base[k.(string)] = vars.vals[i]
 	}
 	st.root = &scope{up: given}
 	st.scope = st.root
@@ -90,21 +89,36 @@ func (b *buffer) length() int {
 	return b.chars
 }
 
+// scope holds the names that a template sets. Scopes are small and made for each round of a loop: names are searched one by one.
 type scope struct {
-	vars map[string]Value
+	vars []binding
+	base map[string]Value // of the outermost scopes, whose names are given
 	up   *scope
 }
 
+type binding struct {
+	name string
+	v    Value
+}
+
 func (s *scope) set(name string, v Value) {
-	if s.vars == nil {
-		s.vars = map[string]Value{}
+	for i := range s.vars {
+		if s.vars[i].name == name {
+			s.vars[i].v = v
+			return
+		}
 	}
-	s.vars[name] = v
+	s.vars = append(s.vars, binding{name, v})
 }
 
 func (s *scope) get(name string) (Value, bool) {
 	for ; s != nil; s = s.up {
-		if v, ok := s.vars[name]; ok {
+		for i := range s.vars {
+			if s.vars[i].name == name {
+				return s.vars[i].v, true
+			}
+		}
+		if v, ok := s.base[name]; ok {
 			return v, true
 		}
 	}
@@ -115,6 +129,12 @@ func (st *state) step() {
 	if st.steps++; st.steps > st.limits.Steps {
 		raise(limitKind, "the template takes more than %d steps", st.limits.Steps)
 	}
+}
+
+// work counts what costs as much as n steps.
+func (st *state) work(n int) {
+	st.steps += n
+	st.step()
 }
 
 // charge counts bytes that are made, before they are.
@@ -143,6 +163,7 @@ func (st *state) write(s string) {
 // capture runs fn in an inner scope and returns what it writes.
 func (st *state) capture(s *scope, fn func()) string {
 	out, old := st.out, st.scope
+	st.work(5)
 	if st.depth++; st.depth > st.limits.Depth {
 		raise(limitKind, "more than %d macros and blocks inside each other", st.limits.Depth)
 	}

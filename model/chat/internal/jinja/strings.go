@@ -253,9 +253,9 @@ func splitLines(s string, keep bool) (out []string) {
 }
 
 func (st *state) strList(parts []string) *List {
+	st.charge(32 * len(parts))
 	l := &List{make([]Value, len(parts))}
 	for i, p := range parts {
-		st.charge(16)
 		l.Items[i] = p
 	}
 	return l
@@ -271,7 +271,7 @@ func (st *state) split(s string, sep Value, n int, last bool) Value {
 		raise("ValueError", "empty separator")
 	}
 	if n < 0 {
-		st.charge(16 * strings.Count(s, d))
+		st.charge(32 * strings.Count(s, d))
 		return st.strList(strings.Split(s, d))
 	}
 	var out []string
@@ -412,7 +412,7 @@ func (st *state) replace(s string, old, new string, n int) string {
 	if n >= 0 {
 		times = min(times, n)
 	}
-	st.charge(len(s) + times*max(len(new)-len(old), 0))
+	st.charge(len(s) + times*(max(len(new)-len(old), 0)+16))
 	if n < 0 || n > times {
 		n = -1
 	}
@@ -460,7 +460,7 @@ func expandTabs(st *state, s string, size int) string {
 		case '\t':
 			if size > 0 {
 				n := size - col%size
-				st.charge(n)
+				st.charge(4 * n)
 				b.WriteString(strings.Repeat(" ", n))
 				col += n
 			}
