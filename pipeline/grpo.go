@@ -18,19 +18,20 @@ import (
 
 // GRPO is reinforcement learning as one stage: R1-Zero, R1's reasoning stage and its last one differ in data, rewards and constants.
 type GRPO struct {
-	Policy   *model.LM
-	Ref      grpo.Policy // of the KL term; nil where Train.Loss.Beta is 0
-	Train    grpo.Config
-	Sample   sampling.Options
-	Score    reward.Func      // judges each completion
-	Compare  reward.GroupFunc // judges a group's completions against each other, and adds; nil: none
-	Problems *Stream[reward.Problem]
-	Batch    Batch
-	HeldOut  HeldOut
-	Every    Every
-	Alarms   Alarms
-	Parts    []Part // what a checkpoint holds besides weights, optimiser and counters: the tokenizer's files, a reference
-	Renew    Renew
+	Policy    *model.LM
+	Ref       grpo.Policy // of the KL term; nil where Train.Loss.Beta is 0
+	Train     grpo.Config
+	Sample    sampling.Options
+	Score     reward.Func      // judges each completion
+	Compare   reward.GroupFunc // judges a group's completions against each other, and adds; nil: none
+	Problems  *Stream[reward.Problem]
+	Batch     Batch
+	HeldOut   HeldOut
+	Every     Every
+	Alarms    Alarms
+	Tripwires Tripwires
+	Parts     []Part // what a checkpoint holds besides weights, optimiser and counters: the tokenizer's files, a reference
+	Renew     Renew
 	// Config is what the user asked for, recorded in checkpoints; resuming with another is refused.
 	Config any
 }
@@ -73,16 +74,17 @@ type Every struct {
 
 // grpoState is what the stage itself counts.
 type grpoState struct {
-	Cursor  uint64       `json:"cursor"`     // position in the stream
-	Tokens  int64        `json:"num_tokens"` // trained so far
-	Best    best         `json:"best"`
-	Skipped int          `json:"skipped"` // steps in a row whose gradient was not finite
-	Renewed int          `json:"renewed"` // the step before which the reference was moved last
-	Trainer grpo.State   `json:"trainer"`
-	Rates   map[int]rate `json:"rates,omitempty"`  // of rows drawn so far, where Skip asks for them
-	Skips   int64        `json:"skips"`            // rows left out so far
-	Replay  []replayed   `json:"replay,omitempty"` // groups that can be learnt from again, the newest first
-	Alarms  alarmState   `json:"alarms"`
+	Cursor  uint64        `json:"cursor"`     // position in the stream
+	Tokens  int64         `json:"num_tokens"` // trained so far
+	Best    best          `json:"best"`
+	Skipped int           `json:"skipped"` // steps in a row whose gradient was not finite
+	Renewed int           `json:"renewed"` // the step before which the reference was moved last
+	Trainer grpo.State    `json:"trainer"`
+	Rates   map[int]rate  `json:"rates,omitempty"`  // of rows drawn so far, where Skip asks for them
+	Skips   int64         `json:"skips"`            // rows left out so far
+	Trips   []reward.Trip `json:"trips,omitempty"`  // what the probes earned before the first step
+	Replay  []replayed    `json:"replay,omitempty"` // groups that can be learnt from again, the newest first
+	Alarms  alarmState    `json:"alarms"`
 }
 
 // Result is how a stage ended.
@@ -194,6 +196,10 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		}
 		s.state.Renewed = n
 	}
+	tripped, warnings, err := s.trip(ctx, n)
+	if err != nil {
+		return nil, err
+	}
 	started := time.Now()
 	groups, drawn, cursor, err := s.draw(ctx, n)
 	if err != nil {
@@ -240,6 +246,7 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		fields = append(fields, held.fields()...)
 	}
 	s.alarms = s.Alarms.look(&s.state.Alarms, stats, s.held)
+	fields, s.alarms = append(fields, tripped...), append(s.alarms, warnings...)
 	if len(s.alarms) > 0 {
 		fields = append(fields, run.Field{Name: "alarms", Value: s.alarms})
 	}

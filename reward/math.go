@@ -15,7 +15,7 @@ var Math = MathUnder(mathx.Policy{})
 // format, which is [Format]'s business ([Gate] joins the two). A completion cut at the length limit is 0. A problem without a
 // reference is not scored, and neither is one whose reference cannot be read: that is an error, counted and never a 0.
 func MathUnder(p mathx.Policy) Func {
-	return Named("math", func(_ context.Context, s Sample) (Score, error) {
+	return Named("accuracy", func(_ context.Context, s Sample) (Score, error) {
 		if strings.TrimSpace(s.Problem.Answer) == "" {
 			return Score{}, nil
 		}

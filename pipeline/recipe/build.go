@@ -77,6 +77,7 @@ func (p *Prepared) Close() error {
 type Sources struct {
 	Model func(ctx context.Context, nameOrPath, revision string) (dir string, err error) // nil: folders only
 	Data  data.Hub                                                                       // nil: files and folders only
+	Key   string                                                                         // of servers that judge; it goes into no file and no error
 }
 
 // Prepare opens device, model and data and makes the stage.
@@ -96,7 +97,7 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	if p.Train, err = g.train(); err != nil {
 		return err
 	}
-	if p.Score, p.Compare, err = g.score(); err != nil {
+	if p.Score, p.Compare, err = g.score(from, p); err != nil {
 		return err
 	}
 	tok, err := tokenizer.Load(dir)
@@ -122,7 +123,7 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	}
 	p.Problems = pipeline.NewStream(train, g.Seed, g.Shuffle && g.Curriculum == "")
 	if len(held) > 0 {
-		p.HeldOut = pipeline.HeldOut{Problems: held, Score: reward.Accuracy, Samples: g.EvalSamples, Temperature: float32(g.EvalTemp)}
+		p.HeldOut = pipeline.HeldOut{Problems: held, Score: reward.Math, Samples: g.EvalSamples, Temperature: float32(g.EvalTemp)}
 		if g.EvalStrategy == "steps" {
 			p.HeldOut.Every = g.EvalSteps
 		}
@@ -132,6 +133,7 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	}
 	p.Parts = append(p.Parts, pipeline.Files(dir, pipeline.TokenizerFiles...))
 	p.Alarms = pipeline.DefaultAlarms()
+	p.Tripwires = pipeline.Tripwires{Every: g.Tripwires, Problems: 32}
 	config := Values(g)
 	config["problems"] = fmt.Sprintf("%016x", p.Problems.Fingerprint(func(q reward.Problem) string { return q.Prompt + "\x00" + q.Answer }))
 	p.Config = config

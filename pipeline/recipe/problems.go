@@ -26,6 +26,14 @@ func (c codec) Encode(text string) ([]int32, error) { return c.tok.Encode(text, 
 // Decode turns a completion into the text that rewards read.
 func (c codec) Decode(ids []int32) string { return c.tok.Decode(ids, true) }
 
+// questionColumn is where a problem keeps its question without system prompt and template, for rewards that look at it.
+const questionColumn = "question without template"
+
+func question(p reward.Problem) string {
+	text, _ := p.Columns[questionColumn].(string)
+	return text
+}
+
 // problem makes a problem of a row.
 func (p Problems) problem(row data.Row, f render) (reward.Problem, error) {
 	c, err := row.Content(p.PromptColumn)
@@ -38,6 +46,10 @@ func (p Problems) problem(row data.Row, f render) (reward.Problem, error) {
 	}
 	for _, field := range row.Fields {
 		out.Columns[field.Name] = field.Value
+	}
+	out.Columns[questionColumn] = c.Text
+	if n := len(c.Messages); n > 0 {
+		out.Columns[questionColumn] = c.Messages[n-1].Content
 	}
 	column := p.AnswerColumn
 	for _, name := range answerColumns {

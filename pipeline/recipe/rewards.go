@@ -1,12 +1,21 @@
 package recipe
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/model/tokenizer"
 	"github.com/gor1/gor1/reward"
+	"github.com/gor1/gor1/reward/code"
+	"github.com/gor1/gor1/reward/code/sandbox"
+	"github.com/gor1/gor1/reward/lang"
+	"github.com/gor1/gor1/reward/mathx"
+	"github.com/gor1/gor1/reward/remote"
+	"github.com/gor1/gor1/sft"
 )
 
 // Rewards are the functions that judge completions, by name, and their constants under open-r1's names.
@@ -20,31 +29,60 @@ type Rewards struct {
 	CosineLen    float64   `key:"cosine_max_len" help:"cosine: the greatest length, in characters as open-r1 counts"`
 	NGrams       int       `key:"repetition_n_grams" help:"repetition_penalty: words of an n-gram"`
 	MaxPenalty   float64   `key:"repetition_max_penalty" help:"repetition_penalty: of a text that only repeats"`
+	Language     string    `key:"reward_language" help:"language_consistency: prompt (the question's own), or a code such as en, zh"`
+	Command      []string  `key:"reward_command" help:"command: a program that reads rows and writes numbers, see docs/rewards.md"`
+	URL          string    `key:"reward_url" help:"http: a server that scores rows"`
+	JudgeURL     string    `key:"judge_url" help:"llm_judge: a server's chat completions, e.g. http://localhost:8000/v1/chat/completions; its key is R1_REWARD_KEY"`
+	JudgeModel   string    `key:"judge_model" help:"llm_judge: the model's name there"`
+	JudgeBudget  int       `key:"judge_budget" help:"llm_judge: requests in all; 0: no limit"`
+	RewardModel  string    `key:"reward_model_path" help:"reward_model: a folder with a scalar head"`
+	UnsafeCode   bool      `key:"unsafe_code_exec" help:"code: run programs where no sandbox can be had"`
+	Tripwires    int       `key:"tripwire_steps" help:"steps between looks at what answers without content would earn; 0: only before the first step"`
 	SoftCache    int       `key:"soft_punish_cache" help:"soft_overlong_punishment: tokens before max_completion_length from where it grows"`
 }
 
 func defaultRewards() Rewards {
 	return Rewards{
-		Funcs: []string{"accuracy", "format"}, CosineMinBad: 0, CosineMaxBad: -0.5, CosineMin: 0.5, CosineMax: 1, CosineLen: 1000, NGrams: 3, MaxPenalty: -1, SoftCache: 4096,
+		Funcs: []string{"accuracy", "format"}, CosineMinBad: 0, CosineMaxBad: -0.5, CosineMin: 0.5, CosineMax: 1, CosineLen: 1000, NGrams: 3, MaxPenalty: -1, SoftCache: 4096, Language: "prompt",
 	}
 }
 
+// judges are a recipe's rewards being built: what they need, and what must be closed when the run ends.
+type judges struct {
+	*GRPO
+	from  Sources
+	p     *Prepared
+	code  *code.Grader // one for all rewards that run code; nil: not asked for yet
+	math  reward.Equal
+	title string // of the reward at hand
+}
+
 // rewardNames is the one table of names. A function judges each completion by itself or compares a group's.
-var rewardNames = map[string]func(g *GRPO) (reward.Func, reward.GroupFunc, error){
-	"accuracy":                 one(func(*GRPO) reward.Func { return reward.Accuracy }),
-	"format":                   one(func(*GRPO) reward.Func { return reward.Format }),
-	"think_format":             one(func(*GRPO) reward.Func { return reward.FormatR1 }),
-	"tag_count":                one(func(*GRPO) reward.Func { return reward.TagCount }),
-	"reasoning_steps":          one(func(*GRPO) reward.Func { return reward.ReasoningSteps }),
-	"consistent_steps":         one(func(*GRPO) reward.Func { return reward.ConsistentSteps(reward.Rational) }),
-	"repetition_penalty":       one(func(g *GRPO) reward.Func { return reward.RepetitionPenalty(g.NGrams, g.MaxPenalty) }),
-	"soft_overlong_punishment": one(func(g *GRPO) reward.Func { return reward.SoftOverlong(g.MaxTokens, min(g.SoftCache, g.MaxTokens)) }),
-	"cosine": one(func(g *GRPO) reward.Func {
-		c := reward.CosineConfig{RightShort: g.CosineMax, RightLong: g.CosineMin, WrongShort: g.CosineMaxBad, WrongLong: g.CosineMinBad, Max: int(g.CosineLen), Length: reward.CharacterCount}
-		return reward.Cosine(c, reward.Accuracy)
+var rewardNames = map[string]func(j *judges) (reward.Func, reward.GroupFunc, error){
+	"accuracy":                 alone(func(*judges) reward.Func { return reward.Math }),
+	"format":                   alone(func(*judges) reward.Func { return reward.Format }),
+	"think_format":             alone(func(*judges) reward.Func { return reward.FormatR1 }),
+	"tag_count":                alone(func(*judges) reward.Func { return reward.TagCount }),
+	"reasoning_steps":          alone(func(*judges) reward.Func { return reward.ReasoningSteps }),
+	"consistent_steps":         alone(func(j *judges) reward.Func { return reward.ConsistentSteps(j.math) }),
+	"coherence":                alone(func(j *judges) reward.Func { return reward.Coherence(j.math) }),
+	"completeness":             alone(func(*judges) reward.Func { return reward.Completeness }),
+	"fluency":                  alone(func(*judges) reward.Func { return lang.Fluency }),
+	"language_consistency":     (*judges).language,
+	"repetition_penalty":       alone(func(j *judges) reward.Func { return reward.RepetitionPenalty(j.NGrams, j.MaxPenalty) }),
+	"soft_overlong_punishment": alone(func(j *judges) reward.Func { return reward.SoftOverlong(j.MaxTokens, min(j.SoftCache, j.MaxTokens)) }),
+	"cosine": alone(func(j *judges) reward.Func {
+		c := reward.CosineConfig{RightShort: j.CosineMax, RightLong: j.CosineMin, WrongShort: j.CosineMaxBad, WrongLong: j.CosineMinBad, Max: int(j.CosineLen), Length: reward.CharacterCount}
+		return reward.Cosine(c, reward.Math)
 	}),
-	"length":   group(func(*GRPO) reward.GroupFunc { return reward.Brevity(reward.Accuracy, reward.TokenCount) }),
-	"majority": group(func(*GRPO) reward.GroupFunc { return reward.Majority(reward.FinalAnswer, reward.Rational) }),
+	"length":       compared(func(*judges) reward.GroupFunc { return reward.Brevity(reward.Math, reward.TokenCount) }),
+	"majority":     compared(func(j *judges) reward.GroupFunc { return reward.Majority(reward.FinalAnswer, j.math) }),
+	"code":         (*judges).share,
+	"binary_code":  (*judges).passes,
+	"llm_judge":    (*judges).judge,
+	"reward_model": (*judges).model,
+	"command":      (*judges).command,
+	"http":         (*judges).http,
 }
 
 // rewardAliases are names that TRL and open-r1 use for the same functions.
@@ -53,16 +91,130 @@ var rewardAliases = map[string]string{
 	"tag_count_reward": "tag_count",
 }
 
-func one(f func(g *GRPO) reward.Func) func(g *GRPO) (reward.Func, reward.GroupFunc, error) {
-	return func(g *GRPO) (reward.Func, reward.GroupFunc, error) { return f(g), nil, nil }
+func alone(f func(j *judges) reward.Func) func(j *judges) (reward.Func, reward.GroupFunc, error) {
+	return func(j *judges) (reward.Func, reward.GroupFunc, error) { return f(j), nil, nil }
 }
 
-func group(f func(g *GRPO) reward.GroupFunc) func(g *GRPO) (reward.Func, reward.GroupFunc, error) {
-	return func(g *GRPO) (reward.Func, reward.GroupFunc, error) { return nil, f(g), nil }
+func compared(f func(j *judges) reward.GroupFunc) func(j *judges) (reward.Func, reward.GroupFunc, error) {
+	return func(j *judges) (reward.Func, reward.GroupFunc, error) { return nil, f(j), nil }
+}
+
+// equal is mathematical equality as rewards use it.
+func equal(gold, answer string) (bool, error) {
+	g, err := mathx.Parse(gold)
+	if err != nil {
+		return false, err
+	}
+	a, err := mathx.Parse(answer)
+	if err != nil {
+		return false, err
+	}
+	same, _ := mathx.Same(g, a, mathx.Policy{})
+	return same, nil
+}
+
+// language pays for reasoning in one language: that of the question, or the one that reward_language names.
+func (j *judges) language() (reward.Func, reward.GroupFunc, error) {
+	if j.Language == "prompt" {
+		return lang.Consistency(lang.OfPrompt(question)), nil, nil
+	}
+	if !slices.Contains(lang.Languages(), j.Language) {
+		return nil, nil, fmt.Errorf("recipe: reward_language is %q, want prompt or one of %s", j.Language, strings.Join(lang.Languages(), ", "))
+	}
+	return lang.Consistency(lang.Fixed(j.Language)), nil, nil
+}
+
+// grader runs code in a sandbox; one serves both rewards.
+func (j *judges) grader() (*code.Grader, error) {
+	if j.code != nil {
+		return j.code, nil
+	}
+	box, err := sandbox.Open(sandbox.Config{UnsafeExec: j.UnsafeCode})
+	if err != nil {
+		return nil, err
+	}
+	g, err := code.New(code.Config{Sandbox: box})
+	if err != nil {
+		return nil, err
+	}
+	j.code, j.p.close = g, append(j.p.close, g.Close)
+	return g, nil
+}
+
+func (j *judges) share() (reward.Func, reward.GroupFunc, error) {
+	g, err := j.grader()
+	if err != nil {
+		return nil, nil, err
+	}
+	return reward.Named("code", g.Code), nil, nil
+}
+
+func (j *judges) passes() (reward.Func, reward.GroupFunc, error) {
+	g, err := j.grader()
+	if err != nil {
+		return nil, nil, err
+	}
+	return reward.Named("binary_code", g.Binary), nil, nil
+}
+
+func (j *judges) judge() (reward.Func, reward.GroupFunc, error) {
+	if j.JudgeURL == "" || j.JudgeModel == "" {
+		return nil, nil, errors.New("recipe: llm_judge needs judge_url (a server's chat completions) and judge_model")
+	}
+	judge, err := remote.NewJudge(remote.JudgeConfig{URL: j.JudgeURL, Model: j.JudgeModel, Key: j.from.Key, Limits: remote.Limits{Budget: int64(j.JudgeBudget)}, Question: question})
+	if err != nil {
+		return nil, nil, err
+	}
+	return judge.Correct(), nil, nil
+}
+
+// model is a scalar head on a language model, which sees the answer without the reasoning, as R1's helpful reward model does.
+func (j *judges) model() (reward.Func, reward.GroupFunc, error) {
+	if j.RewardModel == "" {
+		return nil, nil, errors.New("recipe: reward_model needs reward_model_path: the folder of a sequence classifier with one label")
+	}
+	tok, err := tokenizer.Load(j.RewardModel)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := model.LoadScorer(j.p.Policy.Device(), j.RewardModel, model.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	j.p.close = append(j.p.close, m.Close)
+	encode := func(prompt, completion string) ([]int32, error) {
+		ids := tok.Encode(prompt+completion, true)
+		if eos := tok.EOS(); len(eos) > 0 && (len(ids) == 0 || !slices.Contains(eos, ids[len(ids)-1])) {
+			ids = append(ids, eos[0])
+		}
+		return ids, nil
+	}
+	return nil, reward.RewardModel(sft.RewardModel{Model: m, Encode: encode}, reward.Summary), nil
+}
+
+func (j *judges) command() (reward.Func, reward.GroupFunc, error) {
+	if len(j.Command) == 0 {
+		return nil, nil, errors.New("recipe: the reward command needs reward_command: the program and its arguments")
+	}
+	c, err := remote.NewCommand(remote.CommandConfig{Path: j.Command[0], Args: j.Command[1:]})
+	if err != nil {
+		return nil, nil, err
+	}
+	j.p.close = append(j.p.close, c.Close)
+	return nil, c.Group(), nil
+}
+
+func (j *judges) http() (reward.Func, reward.GroupFunc, error) {
+	if j.URL == "" {
+		return nil, nil, errors.New("recipe: the reward http needs reward_url")
+	}
+	f, err := remote.HTTP(remote.HTTPConfig{URL: j.URL, Key: j.from.Key})
+	return nil, f, err
 }
 
 // score is the weighted sum of the named functions: those that judge alone, and those that compare.
-func (g *GRPO) score() (reward.Func, reward.GroupFunc, error) {
+func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, error) {
+	j := &judges{GRPO: g, from: from, p: p, math: equal}
 	if len(g.Funcs) == 0 {
 		return nil, nil, fmt.Errorf("recipe: reward_funcs is empty; want some of %s", strings.Join(RewardNames(), ", "))
 	}
@@ -79,7 +231,7 @@ func (g *GRPO) score() (reward.Func, reward.GroupFunc, error) {
 		if !ok {
 			return nil, nil, fmt.Errorf("recipe: reward_funcs: %q is not a reward; want some of %s", name, strings.Join(RewardNames(), ", "))
 		}
-		f, c, err := build(g)
+		f, c, err := build(j)
 		if err != nil {
 			return nil, nil, err
 		}
