@@ -86,7 +86,7 @@ func TestCanonical(t *testing.T) {
 	for name, all := range map[string][]benchmark{"HumanEval": humanEval(t), "MBPP": mbpp(t)} {
 		step := 1
 		if !*long {
-			step = 16
+			step = 32
 		}
 		var mu sync.Mutex
 		failed := 0
@@ -108,6 +108,6 @@ func TestCanonical(t *testing.T) {
 			})
 		}
 		require.NoError(t, group.Wait())
-		t.Logf("%s: %d of %d canonical solutions failed", name, failed, (len(all)+step-1)/step)
+		t.Logf("table: %s: %d of %d canonical solutions failed", name, failed, (len(all)+step-1)/step)
 	}
 }
