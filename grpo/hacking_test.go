@@ -58,6 +58,9 @@ func TestHackingAlarm(t *testing.T) {
 // A reward model that was taught the wrong thing, that longer is better: GRPO makes its score rise and the rule's, that an answer ends
 // inside the limit, fall; the alarm fires before step 20. With the rule as the reward it does not fire.
 func TestFlawedRewardModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	ctx := context.Background()
 	const limit = 40
 	rule := func(s sampling.Sample) float64 {
@@ -190,6 +193,9 @@ func answerPairs(t *testing.T, engine *sampling.Engine, step uint32, better func
 // and the reward model learns from new answers and a tenth of old ones. People who prefer answers that end mend a reward model that
 // began by liking length.
 func TestIterativeGRPO(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	ctx, dev := context.Background(), openCPU(t)
 	policy, err := model.Tiny(dev, 3)
 	require.NoError(t, err)

@@ -23,6 +23,9 @@ var long = flag.Bool("long", false, "run the tests that take minutes")
 //
 //	go test ./sft -run PublicPairs -long -v
 func TestPublicPairs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	train, held := publicPairs(t)
 	steps := 2
 	if *long {
