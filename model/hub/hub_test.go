@@ -24,7 +24,7 @@ import (
 
 const commit1 = "0123456789abcdef0123456789abcdef01234567"
 
-// fakeHub is a hub with one repository, and faults on request. Its twin for Python is .ci/hub/server.py.
+// fakeHub is a hub with one repository, and faults on request.
 type fakeHub struct {
 	*httptest.Server
 	t     *testing.T
@@ -32,7 +32,7 @@ type fakeHub struct {
 	files map[string][]byte // large ones (over 1 KiB) are listed with SHA-256
 	tree  func([]map[string]any) []map[string]any
 	fault func(w http.ResponseWriter, r *http.Request) bool // true: it has answered
-	log   []string                                          // METHOD path range
+	log   []string                                          // of GET: path and range
 }
 
 func newHub(t *testing.T) *fakeHub {
@@ -56,13 +56,15 @@ func gitSHA1(b []byte) string {
 func (h *fakeHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.log = append(h.log, strings.TrimSpace(r.URL.Path+" "+r.Header.Get("Range")))
+	if r.Method == http.MethodGet { // Python asks with HEAD as well
+		h.log = append(h.log, strings.TrimSpace(r.URL.Path+" "+r.Header.Get("Range")))
+	}
 	if h.fault != nil && h.fault(w, r) {
 		return
 	}
 	switch path := r.URL.EscapedPath(); {
 	case strings.HasPrefix(path, "/api/models/org/name/revision/"):
-		_ = json.NewEncoder(w).Encode(map[string]any{"sha": commit1})
+		_ = json.NewEncoder(w).Encode(map[string]any{"id": "org/name", "sha": commit1, "siblings": []any{}})
 	case path == "/api/models/org/name/tree/"+commit1:
 		list := []map[string]any{{"type": "directory", "path": "sub", "oid": strings.Repeat("0", 40), "size": 0}}
 		for name, b := range h.files {
@@ -83,6 +85,12 @@ func (h *fakeHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Error-Code", "EntryNotFound")
 			http.Error(w, "", http.StatusNotFound)
 			return
+		}
+		w.Header().Set("X-Repo-Commit", commit1)
+		w.Header().Set("ETag", `"`+gitSHA1(b)+`"`)
+		if len(b) > 1024 {
+			w.Header().Set("X-Linked-Etag", fmt.Sprintf(`"%x"`, sha256.Sum256(b)))
+			w.Header().Set("X-Linked-Size", strconv.Itoa(len(b)))
 		}
 		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(b)) // ranges and 416 included
 	default:
