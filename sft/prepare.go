@@ -47,7 +47,7 @@ func (p Prepare) Sequence(row data.Row) (Sequence, error) {
 			q = q.Cut(Segment{0, 0, p.MaxLength})
 		}
 	}
-	if len(q.IDs) == 0 || q.Weights != nil && !slices.ContainsFunc(q.Weights, func(w float32) bool { return w != 0 }) {
+	if len(q.IDs) < 2 || q.Weights != nil && !slices.ContainsFunc(q.Weights[1:], func(w float32) bool { return w != 0 }) {
 		return q, fmt.Errorf("sft: %s: %w: %d tokens, max_length %d", row.Place, ErrNothing, len(q.IDs), p.MaxLength)
 	}
 	return q, nil

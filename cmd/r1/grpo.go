@@ -14,7 +14,6 @@ import (
 	"github.com/gor1/gor1/internal/progress"
 	"github.com/gor1/gor1/pipeline"
 	"github.com/gor1/gor1/pipeline/recipe"
-	runs "github.com/gor1/gor1/run"
 	"github.com/gor1/gor1/sampling"
 )
 
@@ -35,10 +34,7 @@ the completions of every step. The same command goes on where a stopped or kille
   r1 grpo --config recipe.yaml --use_peft --learning_rate 1e-5 --max_steps 200`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			t := &training{out: progress.New(os.Stderr), json: asJSON, stdout: cmd.OutOrStdout()}
-			if f, ok := cmd.OutOrStdout().(*os.File); ok && !asJSON {
-				t.out = progress.New(f)
-			}
+			t := newTraining(cmd, asJSON)
 			if config != "" {
 				ignored, err := recipe.Read(config, cmd.Flags(), recipe.TRL)
 				if err != nil {
@@ -68,6 +64,17 @@ type training struct {
 	largest float64 // log-prob difference between sampler and trainer
 }
 
+func newTraining(cmd *cobra.Command, asJSON bool) *training {
+	t := &training{out: progress.New(os.Stderr), json: asJSON, stdout: cmd.OutOrStdout()}
+	if f, ok := cmd.OutOrStdout().(*os.File); ok && !asJSON {
+		t.out = progress.New(f)
+	}
+	return t
+}
+
+// sources are where models and data sets come from that are not on this machine.
+func sources() recipe.Sources { return recipe.Sources{Key: os.Getenv("R1_REWARD_KEY")} }
+
 func (t *training) ignored(config string, lines []string) {
 	if len(lines) > 0 {
 		t.out.Print("%s: %d keys change nothing here:\n  %s", config, len(lines), strings.Join(lines, "\n  "))
@@ -75,35 +82,20 @@ func (t *training) ignored(config string, lines []string) {
 }
 
 func (t *training) grpo(ctx context.Context, g *recipe.GRPO) (err error) {
-	p, err := g.Prepare(ctx, recipe.Sources{})
+	p, err := g.Prepare(ctx, sources())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	for _, n := range p.Notes {
-		t.out.Print("note: %s", n)
-	}
-	dir, err := runs.Open(g.Output.Dir)
+	dir, resumed, err := t.open(g.Output, g, p.Notes)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	if g.Overwrite {
-		if err := dir.Clear(); err != nil {
+	if !resumed {
+		if err := t.start(ctx, g, p); err != nil {
 			return err
 		}
-	}
-	if err := dir.WriteFile("config.yaml", func(w io.Writer) error { return recipe.Write(w, g) }); err != nil {
-		return err
-	}
-	done, _, resumed, err := dir.Latest()
-	if err != nil {
-		return err
-	}
-	if resumed {
-		t.out.Print("going on from %s", dir.Path(done))
-	} else if err := t.start(ctx, g, p); err != nil {
-		return err
 	}
 	t.out.Begin()
 	shown := 0

@@ -60,17 +60,7 @@ func (g *GRPO) Complete(fs *pflag.FlagSet) error {
 // Prepared is a stage that is ready to run. Close frees the model and the device.
 type Prepared struct {
 	pipeline.GRPO
-	Notes []string // what a user should know: rows left out, defaults chosen
-	close []func() error
-}
-
-// Close frees what Prepare made, in reverse.
-func (p *Prepared) Close() error {
-	var errs []error
-	for i := len(p.close) - 1; i >= 0; i-- {
-		errs = append(errs, p.close[i]())
-	}
-	return errors.Join(errs...)
+	closers
 }
 
 // Sources are where models and data sets that are not folders come from.
@@ -108,7 +98,9 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	if err != nil {
 		return err
 	}
-	p.note(note)
+	if note != "" {
+		p.note("%s", note)
+	}
 	c := codec{tok, special}
 	p.Sample = sampling.Options{Codec: c, Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens, Seed: g.Seed, EOS: ends(tok, p.Policy), Truncation: kernels.Truncation{TopK: g.TopK, TopP: float32(g.TopP)}}
 	if g.MinP != nil {
@@ -140,12 +132,6 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	return nil
 }
 
-func (p *Prepared) note(text string) {
-	if text != "" {
-		p.Notes = append(p.Notes, text)
-	}
-}
-
 // ends are the ids that end a completion: the tokenizer's and the model's.
 func ends(tok *tokenizer.Tokenizer, m *model.LM) []int32 {
 	ids := tok.EOS()
@@ -157,48 +143,20 @@ func ends(tok *tokenizer.Tokenizer, m *model.LM) []int32 {
 
 // openModel loads the policy, its adapter, and the reference where the objective has one.
 func (g *GRPO) openModel(ctx context.Context, from Sources, p *Prepared) (dir string, err error) {
-	if g.Model.Model == "" {
-		return "", errors.New("recipe: model_name_or_path is missing: a Hugging Face folder or hub id")
-	}
-	dir = g.Model.Model
-	if from.Model != nil {
-		if dir, err = from.Model(ctx, dir, g.Revision); err != nil {
-			return "", err
-		}
-	}
-	dev, err := kernels.Open(g.Device, kernels.Options{Threads: g.Threads, ISA: g.ISA})
+	base, dir, err := openModel(ctx, g.Machine, g.Model, from, &p.closers)
 	if err != nil {
 		return "", err
 	}
-	p.close = append(p.close, dev.Close)
-	base, err := model.Load(dev, dir, model.Options{})
-	if err != nil {
-		return "", err
-	}
-	p.close = append(p.close, base.Close)
 	p.Policy = base
 	if g.Use {
 		if g.Dropout != 0 {
 			return "", fmt.Errorf("recipe: lora_dropout is %g: with dropout the policy that samples is not the one that is trained; set it to 0", g.Dropout)
 		}
-		if p.Policy, err = g.adapt(base, p); err != nil {
+		if p.Policy, err = g.on(base, g.Model.Model, g.Seed, &p.closers); err != nil {
 			return "", err
 		}
 	}
 	return dir, g.reference(base, p)
-}
-
-// adapt puts a fresh adapter on a base.
-func (g *GRPO) adapt(base *model.LM, p *Prepared) (*model.LM, error) {
-	targets := g.Targets
-	if len(targets) == 0 {
-		targets = []string{model.AllLinear}
-	}
-	m, err := base.WithLoRA(model.LoRAConfig{R: g.Rank, Alpha: g.Alpha, RSLoRA: g.RSLoRA, Targets: targets, Base: g.Model.Model}, g.Seed)
-	if err == nil {
-		p.close = append(p.close, m.Close)
-	}
-	return m, err
 }
 
 // reference is the model of the KL term: with an adapter the base itself, or, where it is renewed, a frozen copy of the adapter; else a
@@ -214,7 +172,7 @@ func (g *GRPO) reference(base *model.LM, p *Prepared) error {
 	var ref *model.LM
 	var err error
 	if g.Use {
-		ref, err = g.adapt(base, p)
+		ref, err = g.on(base, g.Model.Model, g.Seed, &p.closers)
 	} else if ref, err = base.Clone(); err == nil {
 		p.close = append(p.close, ref.Close)
 	}
@@ -270,7 +228,7 @@ func (g *GRPO) problems(ctx context.Context, from Sources, p *Prepared, f render
 		return nil, nil, err
 	}
 	if long > 0 {
-		p.note(fmt.Sprintf("%d of %d prompts are longer than %d tokens and left out", long, long+len(train), limit))
+		p.note("%d of %d prompts are longer than %d tokens and left out", long, long+len(train), limit)
 	}
 	name, split := g.Dataset, g.TestSplit
 	if g.EvalDataset != "" {
@@ -280,11 +238,11 @@ func (g *GRPO) problems(ctx context.Context, from Sources, p *Prepared, f render
 	}
 	held, long, err = g.Problems.read(ctx, name, split, f, c, limit, g.EvalRows, from.Data)
 	if err != nil && g.EvalDataset == "" {
-		p.note("nothing is held out: " + strings.TrimPrefix(err.Error(), "data: "))
+		p.note("nothing is held out: %s", strings.TrimPrefix(err.Error(), "data: "))
 		return train, nil, nil
 	}
 	if long > 0 {
-		p.note(fmt.Sprintf("%d held-out prompts are longer than %d tokens and left out", long, limit))
+		p.note("%d held-out prompts are longer than %d tokens and left out", long, limit)
 	}
 	return train, held, err
 }

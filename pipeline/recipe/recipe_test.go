@@ -38,18 +38,25 @@ func TestEveryTRLKey(t *testing.T) {
 	var file struct{ Keys map[string][]string }
 	require.NoError(t, json.Unmarshal(text, &file))
 	_, fs := bound()
+	texts := pflag.NewFlagSet("sft", pflag.ContinueOnError)
+	texts.SetNormalizeFunc(fs.GetNormalizeFunc())
+	recipe.Bind(texts, recipe.NewSFT())
 	n := 0
-	for _, keys := range file.Keys {
+	for config, keys := range file.Keys {
+		fs, foreign := fs, recipe.TRL
+		if config == "SFTConfig" || config == "ScriptArguments" {
+			fs, foreign = texts, recipe.TRLSFT
+		}
 		for _, k := range keys {
-			_, ignored := recipe.TRL.Ignored[k]
-			_, refused := recipe.TRL.Refused[k]
+			_, ignored := foreign.Ignored[k]
+			_, refused := foreign.Refused[k]
 			known := 0
 			for _, is := range []bool{fs.Lookup(k) != nil, ignored, refused} {
 				if is {
 					known++
 				}
 			}
-			require.Equal(t, 1, known, "%s: flag %v, ignored %v, refused %v", k, fs.Lookup(k) != nil, ignored, refused)
+			require.Equal(t, 1, known, "%s %s: flag %v, ignored %v, refused %v", config, k, fs.Lookup(k) != nil, ignored, refused)
 			n++
 		}
 	}

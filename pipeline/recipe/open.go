@@ -1,0 +1,67 @@
+package recipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model"
+)
+
+// closers are what a prepared run must give back, in the order in which it was opened.
+type closers struct {
+	close []func() error
+	Notes []string // what a user should know: rows left out, defaults chosen
+}
+
+// Close frees what was opened, in reverse.
+func (c *closers) Close() error {
+	var errs []error
+	for i := len(c.close) - 1; i >= 0; i-- {
+		errs = append(errs, c.close[i]())
+	}
+	c.close = nil
+	return errors.Join(errs...)
+}
+
+func (c *closers) note(format string, args ...any) {
+	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
+}
+
+// openModel opens the device and loads a model, a folder or what from finds under its name.
+func openModel(ctx context.Context, at Machine, m Model, from Sources, c *closers) (base *model.LM, dir string, err error) {
+	if m.Model == "" {
+		return nil, "", errors.New("recipe: model_name_or_path is missing: a Hugging Face folder or hub id")
+	}
+	dir = m.Model
+	if from.Model != nil {
+		if dir, err = from.Model(ctx, dir, m.Revision); err != nil {
+			return nil, "", err
+		}
+	}
+	dev, err := kernels.Open(at.Device, kernels.Options{Threads: at.Threads, ISA: at.ISA})
+	if err != nil {
+		return nil, "", err
+	}
+	c.close = append(c.close, dev.Close)
+	base, err = model.Load(dev, dir, model.Options{})
+	if err != nil {
+		return nil, "", err
+	}
+	c.close = append(c.close, base.Close)
+	return base, dir, nil
+}
+
+// on puts a fresh adapter on a base.
+func (a Adapter) on(base *model.LM, name string, seed uint64, c *closers) (*model.LM, error) {
+	targets := a.Targets
+	if len(targets) == 0 {
+		targets = []string{model.AllLinear}
+	}
+	m, err := base.WithLoRA(model.LoRAConfig{R: a.Rank, Alpha: a.Alpha, RSLoRA: a.RSLoRA, Dropout: a.Dropout, Targets: targets, Base: name}, seed)
+	if err == nil {
+		c.close = append(c.close, m.Close)
+	}
+	return m, err
+}

@@ -1,0 +1,289 @@
+package recipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+
+	"github.com/gor1/gor1/data"
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/model/chat"
+	"github.com/gor1/gor1/model/tokenizer"
+	"github.com/gor1/gor1/pipeline"
+	"github.com/gor1/gor1/sft"
+)
+
+// SFT is the recipe of supervised fine-tuning, with TRL's names and defaults.
+type SFT struct {
+	Machine
+	Model
+	Output
+	Optimizer
+	Adapter
+	Texts
+	Fit
+}
+
+// Texts are what is learnt.
+type Texts struct {
+	Dataset      string         `key:"dataset_name" help:"a file (jsonl, json, csv, parquet), a folder or a hub id, with rows of text, messages, or prompt and completion"`
+	Config       string         `key:"dataset_config" help:"configuration of a hub data set"`
+	Mix          []string       `key:"dataset_mixture" help:"several data sets in place of dataset_name: NAME or NAME=WEIGHT, rows drawn in proportion to the weights"`
+	TrainSplit   string         `key:"dataset_train_split" help:"split to train on"`
+	TestSplit    string         `key:"dataset_test_split" help:"split to measure the loss on, where it is there"`
+	TextField    string         `key:"dataset_text_field" help:"column of rows of text"`
+	Length       int            `key:"max_length" help:"tokens of a sequence; longer ones are cut; 0: no limit"`
+	Truncation   string         `key:"truncation_mode" help:"keep_start or keep_end"`
+	Packing      bool           `key:"packing" help:"lay several examples into one row of max_length; attention never crosses from one to the next"`
+	Strategy     string         `key:"packing_strategy" help:"bfd, bfd_split or wrapped"`
+	Completion   *bool          `key:"completion_only_loss" help:"learn only the completion of rows with a prompt; absent: where there is one"`
+	Assistant    bool           `key:"assistant_only_loss" help:"learn only what the template marks with {% generation %}"`
+	TemplatePath string         `key:"chat_template_path" help:"a chat template's file or a folder with one, in place of the model's"`
+	TemplateArgs map[string]any `key:"chat_template_kwargs" help:"variables for the chat template"`
+	Shuffle      bool           `key:"shuffle_dataset" help:"a new order every epoch; false: as in the file"`
+	Epochs       float64        `key:"num_train_epochs" help:"passes over the data where max_steps is not given"`
+	MaxSteps     int            `key:"max_steps" help:"optimiser steps; -1: as num_train_epochs says"`
+}
+
+// Fit is the loss and the batch.
+type Fit struct {
+	Loss        string  `key:"loss_type" help:"nll, chunked_nll (the same number) or dft"`
+	NEFTune     float64 `key:"neftune_noise_alpha" help:"noise on the embeddings; 0: none"`
+	DeviceBatch int     `key:"per_device_train_batch_size" help:"rows; times gradient_accumulation_steps: those of an optimiser step"`
+	Accumulate  int     `key:"gradient_accumulation_steps" help:"see per_device_train_batch_size"`
+	MicroTokens int     `key:"micro_tokens" help:"rows of one pass; memory, not results" run:"-"`
+	ReportTo    string  `key:"report_to" help:"TensorBoard events are always written" run:"-"`
+}
+
+// NewSFT is the recipe with every value at its default.
+func NewSFT() *SFT {
+	return &SFT{
+		Machine: Machine{Device: "cpu"}, Model: Model{Revision: "main"}, Output: defaultOutput(), Optimizer: defaultOptimizer(2e-5),
+		Adapter: Adapter{Rank: 16, Alpha: 32, Dropout: 0.05},
+		Texts:   Texts{TrainSplit: "train", TestSplit: "test", TextField: "text", Length: 1024, Truncation: "keep_start", Strategy: "bfd", Shuffle: true, Epochs: 3, MaxSteps: -1},
+		Fit:     Fit{Loss: "nll", DeviceBatch: 8, Accumulate: 1, MicroTokens: 2048, ReportTo: "tensorboard"},
+	}
+}
+
+// TRLSFT are the keys of TRL's SFT that this library does not have.
+var TRLSFT = Foreign{
+	Ignored: with(ignored(), map[string]string{
+		"padding_free": "there is never any padding", "eval_packing": "the held-out loss is per example", "dataset_kwargs": "the data set's own options are not needed", "pad_token": "there is never any padding",
+	}),
+	Refused: with(refused, map[string]string{"eos_token": "give it in the model's tokenizer_config.json"}), Harmless: harmless,
+}
+
+func with(a, b map[string]string) map[string]string {
+	out := maps.Clone(a)
+	maps.Copy(out, b)
+	delete(out, "neftune_noise_alpha")
+	return out
+}
+
+// PreparedSFT is a stage that is ready to run. Close frees the model and the device.
+type PreparedSFT struct {
+	pipeline.SFT
+	closers
+	Rows   int   // of a pass over the data, packed
+	Tokens int64 // in them
+}
+
+// Prepare opens device, model and data and makes the stage.
+func (g *SFT) Prepare(ctx context.Context, from Sources) (*PreparedSFT, error) {
+	p := &PreparedSFT{}
+	if err := g.prepare(ctx, from, p); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
+	base, dir, err := openModel(ctx, g.Machine, g.Model, from, &p.closers)
+	if err != nil {
+		return err
+	}
+	if p.Policy = base; g.Use {
+		if p.Policy, err = g.on(base, g.Model.Model, g.Seed, &p.closers); err != nil {
+			return err
+		}
+	}
+	how, err := g.how(dir, base)
+	if err != nil {
+		return err
+	}
+	p.Feed = pipeline.Feed{Prepare: how, Max: g.Length, Seed: g.Seed}
+	if g.Packing {
+		packers := map[string]sft.Packer{"bfd": sft.BestFit, "bfd_split": sft.BestFitSplit, "wrapped": sft.Wrap}
+		if p.Feed.Pack = packers[g.Strategy]; p.Feed.Pack == nil || g.Length < 1 {
+			return fmt.Errorf("recipe: packing_strategy is %q and max_length %d, want bfd, bfd_split or wrapped, and at least 1", g.Strategy, g.Length)
+		}
+	}
+	once, err := g.rows(ctx, from, p)
+	if err != nil {
+		return err
+	}
+	if p.Rows, p.Tokens, err = p.Feed.Count(ctx, once); err != nil {
+		return err
+	}
+	if err := g.held(ctx, from, how, p); err != nil {
+		return err
+	}
+	if err := g.steps(p); err != nil {
+		return err
+	}
+	p.Parts = append(p.Parts, pipeline.Files(dir, pipeline.TokenizerFiles...))
+	config := Values(g)
+	config["rows"], config["tokens"] = p.Rows, p.Tokens
+	p.Config = config
+	return nil
+}
+
+// how makes sequences of rows.
+func (g *SFT) how(dir string, m *model.LM) (func(row data.Row) (sft.Sequence, error), error) {
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	if have := m.Config().VocabSize; tok.VocabSize() > have {
+		return nil, fmt.Errorf("recipe: %s: the tokenizer has %d tokens, the model's vocabulary %d: they do not belong together", dir, tok.VocabSize(), have)
+	}
+	if g.Truncation != "keep_start" && g.Truncation != "keep_end" {
+		return nil, fmt.Errorf("recipe: truncation_mode is %q, want keep_start or keep_end", g.Truncation)
+	}
+	length := g.Length
+	if most := m.Config().MaxPositions; length == 0 || length > most {
+		length = most
+	}
+	if g.Packing && g.Strategy != "bfd" {
+		length = 0 // the packer splits
+	}
+	p := sft.Prepare{Tokenizer: tok, MaxLength: length, KeepEnd: g.Truncation == "keep_end", WholePrompt: g.Completion != nil && !*g.Completion, AssistantOnly: g.Assistant, Variables: g.TemplateArgs}
+	if g.TemplatePath != "" {
+		dir = g.TemplatePath
+	}
+	if p.Template, err = chat.Load(dir); err != nil && !errors.Is(err, chat.ErrNoTemplate) {
+		return nil, err
+	} else if err != nil && g.TemplatePath != "" {
+		return nil, err
+	}
+	if g.TextField == "text" {
+		return p.Sequence, nil
+	}
+	rename := data.Rename(map[string]string{g.TextField: "text"})
+	return func(row data.Row) (sft.Sequence, error) {
+		if !row.Has("messages") && !row.Has("prompt") {
+			var err error
+			if row, err = rename(row); err != nil {
+				return sft.Sequence{}, err
+			}
+		}
+		return p.Sequence(row)
+	}, nil
+}
+
+// rows sets the feed's endless stream and returns one pass of it.
+func (g *SFT) rows(ctx context.Context, from Sources, p *PreparedSFT) (once data.Stream, err error) {
+	names, weights, err := g.sources()
+	if err != nil {
+		return nil, err
+	}
+	var endless, passes []data.Part
+	for i, name := range names {
+		table, err := g.read(ctx, name, g.TrainSplit, from)
+		if err != nil {
+			return nil, err
+		}
+		seed := g.Seed + uint64(i)
+		pass, all := data.Stream(data.Shuffle(table, seed, 1)), data.Stream(data.Shuffle(table, seed, 0))
+		if !g.Shuffle {
+			pass, all = inOrder(table), data.Repeat(inOrder(table), 0)
+		}
+		passes, endless = append(passes, data.Part{Stream: pass, Weight: weights[i]}), append(endless, data.Part{Stream: all, Weight: weights[i]})
+	}
+	if len(names) == 1 {
+		p.Feed.Rows = endless[0].Stream
+		return passes[0].Stream, nil
+	}
+	p.Feed.Rows = data.Mix(g.Seed, endless...)
+	return data.Mix(g.Seed, passes...), nil
+}
+
+// held prepares what the loss is measured on.
+func (g *SFT) held(ctx context.Context, from Sources, how func(row data.Row) (sft.Sequence, error), p *PreparedSFT) error {
+	if g.TestSplit == g.TrainSplit || g.Dataset == "" {
+		return nil
+	}
+	table, err := g.read(ctx, g.Dataset, g.TestSplit, from)
+	if err != nil {
+		p.note("nothing is held out: %v", err)
+		return nil
+	}
+	for _, row := range table {
+		q, err := how(row)
+		if errors.Is(err, sft.ErrNothing) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		p.HeldOut = append(p.HeldOut, q)
+	}
+	return nil
+}
+
+// steps sets batch, steps and schedule.
+func (g *SFT) steps(p *PreparedSFT) error {
+	p.Batch = g.DeviceBatch * g.Accumulate
+	if p.Batch < 1 {
+		return fmt.Errorf("recipe: per_device_train_batch_size %d x gradient_accumulation_steps %d: want at least 1", g.DeviceBatch, g.Accumulate)
+	}
+	n := g.MaxSteps
+	if n <= 0 {
+		if !(g.Epochs > 0) {
+			return fmt.Errorf("recipe: max_steps is %d and num_train_epochs %g: one of them must be more than 0", g.MaxSteps, g.Epochs)
+		}
+		n = max(1, int(math.Ceil(g.Epochs*float64(p.Rows)/float64(p.Batch))))
+	}
+	schedule, err := g.schedule(n)
+	if err != nil {
+		return err
+	}
+	p.Train = sft.Config{LearningRate: g.LearningRate, Schedule: schedule, Optim: g.config(), MicroTokens: g.MicroTokens}
+	switch g.Loss {
+	case "nll", "chunked_nll":
+	case "dft":
+		p.Train.Weigh = sft.DFT
+	default:
+		return fmt.Errorf("recipe: loss_type is %q, want nll, chunked_nll or dft", g.Loss)
+	}
+	p.Train.Pass = g.pass(p.Policy)
+	p.Every = pipeline.Every{Steps: n}
+	if g.SaveStrategy == "steps" {
+		p.Every.Save = g.SaveSteps
+	}
+	if g.SaveLimit != nil {
+		p.Every.Keep = *g.SaveLimit
+	}
+	if g.EvalStrategy == "steps" {
+		p.Eval = g.EvalSteps
+	}
+	return nil
+}
+
+// pass is the policy as a step sees it: with dropout in its adapter and noise on its embeddings.
+func (g *SFT) pass(m *model.LM) func(step int) (sft.Policy, error) {
+	if g.NEFTune == 0 && (!g.Use || g.Dropout == 0) {
+		return nil
+	}
+	return func(step int) (sft.Policy, error) {
+		v := m
+		if g.Use {
+			var err error
+			if v, err = v.Dropout(g.Seed, step); err != nil {
+				return nil, err
+			}
+		}
+		return v.Noisy(g.NEFTune, g.Seed, step)
+	}
+}
