@@ -3,6 +3,7 @@ package mathx
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"testing"
 
@@ -81,4 +82,64 @@ func TestOwnPairs(t *testing.T) {
 		}
 	}
 	t.Logf("measured: %d equal and %d different pairs, all verdicts right", count[true], count[false])
+}
+
+// Other graders' own tests, under the policy that comes nearest to each. What is left over is listed: conventions that no policy
+// of ours follows, since they would reward wrong answers.
+func TestOtherGraders(t *testing.T) {
+	type pair struct {
+		ID, Source, Gold, Answer string
+		Equal                    bool
+	}
+	policies := map[string]Policy{
+		"hendrycks/math":        {Ordered: true, Percent: PercentIsLabel},
+		"NVIDIA/NeMo-Skills":    {},
+		"NovaSky-AI/SkyThought": {Tolerance: 1e-4},
+		"huggingface/lighteval": {},
+	}
+	ours := map[string]string{
+		"sky-math_equal-008": "75 counts as 0.75 without a percent sign",
+		"sky-math_equal-021": "an empty reference and an empty answer are equal",
+	}
+	for _, p := range lines[pair](t, "testdata/graders.jsonl") {
+		policy, ok := policies[p.Source]
+		require.True(t, ok, p.Source)
+		equal := Verify(p.Gold, p.Answer, policy).Verdict == Equal
+		if why, ok := ours[p.ID]; ok {
+			require.NotEqual(t, p.Equal, equal, "%s is listed (%s) but agrees", p.ID, why)
+			continue
+		}
+		require.Equal(t, p.Equal, equal, "%s: %q, %q", p.ID, p.Gold, p.Answer)
+	}
+}
+
+// References as GSM8K and MATH write them.
+func TestReferences(t *testing.T) {
+	for solution, want := range map[string]string{
+		"He has 3 + 4 = <<3+4=7>>7 left.\n#### 7": "7", "#### 1,234": "1234", "a #### b\n#### -5 \n": "-5", "####$12.50": "$12.50",
+	} {
+		got, ok := GSM8K(solution)
+		require.True(t, ok)
+		require.Equal(t, want, got)
+	}
+	_, ok := GSM8K("The answer is 7.")
+	require.False(t, ok)
+	got, ok := Boxed("so $x=\\boxed{1}$, then $\\boxed{\\frac{1}{\\sqrt{2}}}$.")
+	require.True(t, ok)
+	require.Equal(t, "\\frac{1}{\\sqrt{2}}", got)
+	_, ok = Boxed("\\boxed{}")
+	require.False(t, ok)
+}
+
+func ExampleVerify() {
+	r := Verify("\\frac{3}{4}", "<think>6/8</think> The answer is $\\boxed{0.75}$.", Policy{})
+	fmt.Println(r.Verdict, r.Gold, r.Answer)
+	r = Verify("[1, 2)", "\\boxed{1 < x \\le 2}", Policy{})
+	fmt.Println(r.Verdict, r.Gold, r.Answer)
+	r = Verify("\\frac{1}{0}", "\\boxed{1}", Policy{})
+	fmt.Println(r.Verdict)
+	// Output:
+	// equal 3/4 3/4
+	// different [1, 2) 1 < x ≤ 2
+	// gold-unparseable
 }
