@@ -33,6 +33,7 @@ func newSandbox() *cobra.Command {
 			var refused *sandbox.Refusal
 			switch {
 			case err == nil:
+				defer box.Close()
 				rep = sandboxReport{Kind: box.Kind(), Unsafe: box.Unsafe(), Layers: box.Layers()}
 			case errors.As(err, &refused):
 				rep.Layers = refused.Tried

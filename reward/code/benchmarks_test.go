@@ -44,6 +44,7 @@ func newGrader(t testing.TB, cfg Config) *Grader {
 		if err != nil {
 			t.Skip(err)
 		}
+		t.Cleanup(func() { require.NoError(t, cfg.Sandbox.Close()) })
 	}
 	g, err := New(cfg)
 	require.NoError(t, err)

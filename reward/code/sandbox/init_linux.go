@@ -45,15 +45,20 @@ func runInit(nonce string) int {
 		return 125
 	}
 	control := os.NewFile(controlFD, "control")
-	j := &job{sp: &spec{}, status: os.NewFile(statusFD, "status"), proc: -1}
+	j := &job{sp: &spec{}, proc: -1}
 	if err := readFrame(control, j.sp); err != nil || j.sp.Nonce != nonce || nonce == "" {
 		return 125
 	}
+	if j.sp.Launcher {
+		return runLauncher(statusFD)
+	}
+	j.status = os.NewFile(statusFD, "status")
 	if !j.sp.Off["fds"] { // what the host program left open must not reach the job
 		unix.CloseRange(controlFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	}
-	// A job of the same user could otherwise end init with a signal. Handlers are reset when the job is started.
-	signal.Notify(make(chan os.Signal, 1))
+	if !j.sp.Nobody { // a job of the same user could end init with a signal. Handlers are reset when the job is started
+		signal.Notify(make(chan os.Signal, 1))
+	}
 	if j.sp.Inner {
 		fmt.Fprintln(os.Stderr, "sandbox:", j.become())
 		return 126

@@ -29,7 +29,7 @@ func Open(cfg Config) (*Sandbox, error) {
 		tried = append(tried, Layer{Name: string(k), Note: strings.TrimPrefix(strings.TrimPrefix(err.Error(), "sandbox: "), string(k)+": ")})
 	}
 	if cfg.UnsafeExec {
-		s := &Sandbox{cfg: cfg, kind: kindUnsafe}
+		s := &Sandbox{cfg: cfg, kind: kindUnsafe, launcher: &launcher{socket: -1}}
 		s.layers = append(tried, Layer{Name: string(kindUnsafe), Active: true,
 			Note: "UNSAFE: jobs run as this user with resource limits only"})
 		return s, nil
@@ -39,7 +39,7 @@ func Open(cfg Config) (*Sandbox, error) {
 
 // open makes a sandbox of one kind and builds it once without a job.
 func open(cfg Config, k kind) (*Sandbox, report, error) {
-	s := &Sandbox{cfg: cfg, kind: k}
+	s := &Sandbox{cfg: cfg, kind: k, launcher: &launcher{socket: -1}}
 	var err error
 	switch k {
 	case kindNamespaces:
@@ -62,11 +62,21 @@ func open(cfg Config, k kind) (*Sandbox, report, error) {
 		s.nobody = false
 		rep, err = s.probe()
 	}
-	if k == kindNamespaces && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EPERM)) {
+	if err != nil && k == kindNamespaces && (strings.HasSuffix(err.Error(), unix.ENOSPC.Error()) || strings.HasSuffix(err.Error(), unix.EPERM.Error())) {
 		err = fmt.Errorf("user namespaces are not permitted here (see user.max_user_namespaces, kernel.unprivileged_userns_clone, "+
 			"kernel.apparmor_restrict_unprivileged_userns, or the container's seccomp profile): %w", err)
 	}
+	if err != nil {
+		s.Close()
+	}
 	return s, rep, err
+}
+
+// Close ends the process the sandbox holds. Runs that have begun go on to their end.
+func (s *Sandbox) Close() error {
+	s.launcher.mu.Lock()
+	defer s.launcher.mu.Unlock()
+	return s.launcher.close()
 }
 
 func (s *Sandbox) isOff(layer string) bool {

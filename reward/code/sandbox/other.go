@@ -8,7 +8,10 @@ import (
 	"runtime"
 )
 
-type cgroupBase struct{}
+type (
+	cgroupBase struct{}
+	launcher   struct{}
+)
 
 // proc is a running job; there are none outside Linux.
 type proc struct {
@@ -26,5 +29,8 @@ func (p *proc) close()                {}
 func Open(Config) (*Sandbox, error) {
 	return nil, &Refusal{Tried: []Layer{{Name: "linux", Note: "this is " + runtime.GOOS + "; score code on a Linux machine or in a container there"}}}
 }
+
+// Close does nothing here.
+func (s *Sandbox) Close() error { return nil }
 
 func (s *Sandbox) start(context.Context, Command) (*proc, error) { return nil, ErrNoSandbox }

@@ -84,7 +84,8 @@ type Config struct {
 	off  []string // tests: layers taken away
 }
 
-// Sandbox runs untrusted programs. It holds no process between runs and is safe from any number of goroutines.
+// Sandbox runs untrusted programs. It is safe from any number of goroutines, and may hold one small process of its own until
+// [Sandbox.Close].
 type Sandbox struct {
 	cfg    Config
 	kind   kind
@@ -92,6 +93,8 @@ type Sandbox struct {
 	cgroup cgroupBase
 	nobody bool // namespaces: jobs run as another user than init, which only root can arrange
 	bwrap  string
+
+	launcher *launcher
 }
 
 // kind is a way to build a sandbox.

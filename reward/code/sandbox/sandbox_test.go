@@ -22,6 +22,7 @@ func forEachKind(t *testing.T, f func(t *testing.T, s *Sandbox)) {
 			if err != nil {
 				t.Skip(err)
 			}
+			defer func() { require.NoError(t, s.Close()) }()
 			f(t, s)
 		})
 	}
@@ -125,6 +126,7 @@ func openTest(t *testing.T, cfg Config) *Sandbox {
 	if err != nil {
 		t.Skip(err)
 	}
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
 }
 

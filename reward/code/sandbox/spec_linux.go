@@ -23,21 +23,22 @@ const statusStarted = 'S'
 
 // spec is what the parent tells init. Files' data follow it on the pipe, so that JSON need not carry them.
 type spec struct {
-	Nonce   string
-	Kind    kind
-	Args    []string
-	Env     []string
-	Files   []fileHead
-	Limits  Limits
-	Mounts  []string // directories and files to mount read-only (namespaces), or to allow reading (Landlock)
-	Dir     string   // the working directory, for kinds without a tmpfs of their own
-	Nobody  bool     // the job runs as nobodyID; init stays what it is
-	Inner   bool     // this is the process that becomes the job
-	Probe   bool     // build the sandbox, run nothing, and report what holds
-	Collect string
-	MaxFile int64
-	Memcg   bool            // a memory cgroup holds: no need to watch memory here
-	Off     map[string]bool // layers to leave out, in tests
+	Nonce    string
+	Kind     kind
+	Args     []string
+	Env      []string
+	Files    []fileHead
+	Limits   Limits
+	Mounts   []string // directories and files to mount read-only (namespaces), or to allow reading (Landlock)
+	Dir      string   // the working directory, for kinds without a tmpfs of their own
+	Nobody   bool     // the job runs as nobodyID; init stays what it is
+	Launcher bool     // this process is no sandbox's first, but starts them
+	Inner    bool     // this is the process that becomes the job
+	Probe    bool     // build the sandbox, run nothing, and report what holds
+	Collect  string
+	MaxFile  int64
+	Memcg    bool            // a memory cgroup holds: no need to watch memory here
+	Off      map[string]bool // layers to leave out, in tests
 }
 
 type fileHead struct {

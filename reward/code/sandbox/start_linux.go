@@ -33,7 +33,7 @@ type proc struct {
 	status         *os.File
 	limits         Limits
 
-	init    *os.Process
+	init    process
 	group   *cgroup
 	begin   time.Time
 	dir     string // the working directory of kinds without a tmpfs, removed at the end
@@ -43,6 +43,12 @@ type proc struct {
 	mu     sync.Mutex
 	killed Status // why the parent ended the run, first one wins
 	ended  bool
+}
+
+// process is what a parent does with a first process, its own child or the launcher's.
+type process interface {
+	Kill() error
+	Wait() (*os.ProcessState, error)
 }
 
 // start builds the sandbox and starts c in it. When it returns without an error the job is running, and wait and close
@@ -93,11 +99,15 @@ func (s *Sandbox) startSpec(ctx context.Context, sp *spec, files []File) (*proc,
 	return nil, errors.Join(writeErr, p.abandon())
 }
 
+func newNonce() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
 // newSpec is what init is told about c.
 func (s *Sandbox) newSpec(c Command) (*spec, error) {
-	nonce := make([]byte, 16)
-	rand.Read(nonce)
-	sp := &spec{Nonce: hex.EncodeToString(nonce), Kind: s.kind, Args: c.Args, Env: environment(c.Env),
+	sp := &spec{Nonce: newNonce(), Kind: s.kind, Args: c.Args, Env: environment(c.Env),
 		Limits: c.Limits.or(s.cfg.Limits).or(DefaultLimits()), Collect: c.Collect, MaxFile: c.CollectMax,
 		Nobody: s.nobody, Memcg: s.cgroup.memory != "", Off: map[string]bool{}}
 	if sp.MaxFile == 0 {
@@ -175,6 +185,14 @@ func (p *proc) launch(s *Sandbox, sp *spec) error {
 	if p.group, err = s.cgroup.newCgroup(sp.Limits); err != nil {
 		return err
 	}
+	var pid int
+	if s.kind == kindNamespaces {
+		p.init, pid, err = s.launcher.start(sp, theirs)
+		if err != nil {
+			return err
+		}
+		return p.group.add(pid)
+	}
 	path, args := "/proc/self/exe", []string{initName, sp.Nonce}
 	if s.kind == kindBubblewrap {
 		path, args, err = bwrapArgs(s.bwrap, sp)
@@ -182,20 +200,18 @@ func (p *proc) launch(s *Sandbox, sp *spec) error {
 			return err
 		}
 	}
-	p.init, err = os.StartProcess(path, args, &os.ProcAttr{Env: []string{"GOMAXPROCS=2"}, Files: theirs, Sys: s.attributes(sp)})
+	child, err := os.StartProcess(path, args, &os.ProcAttr{Env: []string{"GOMAXPROCS=2"}, Files: theirs, Sys: attributes(sp)})
 	if err != nil {
 		return fmt.Errorf("sandbox: start the first process: %w", err)
 	}
-	if err := p.group.add(p.init.Pid); err != nil {
-		return err
-	}
-	return nil
+	p.init = child
+	return p.group.add(child.Pid)
 }
 
 // attributes are the namespaces and user of init.
-func (s *Sandbox) attributes(sp *spec) *syscall.SysProcAttr {
+func attributes(sp *spec) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true}
-	if s.kind != kindNamespaces {
+	if sp.Kind != kindNamespaces {
 		return attr
 	}
 	for name, flag := range map[string]uintptr{"mount": unix.CLONE_NEWNS, "pid": unix.CLONE_NEWPID, "net": unix.CLONE_NEWNET,
@@ -210,7 +226,7 @@ func (s *Sandbox) attributes(sp *spec) *syscall.SysProcAttr {
 	attr.Cloneflags |= unix.CLONE_NEWUSER
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-	if s.nobody {
+	if sp.Nobody {
 		attr.UidMappings = append(attr.UidMappings, syscall.SysProcIDMap{ContainerID: nobodyID, HostID: nobodyID, Size: 1})
 		attr.GidMappings = append(attr.GidMappings, syscall.SysProcIDMap{ContainerID: nobodyID, HostID: nobodyID, Size: 1})
 		attr.GidMappingsEnableSetgroups = true
