@@ -20,8 +20,8 @@ type Config struct {
 	GoRoot string // Go distribution; default /usr/local/go, else /usr/lib/go
 	CXX    string // C++ compiler; default /usr/bin/g++
 
-	// Test bounds one test; zero fields are those of the sandbox. The processor time of a function's tests is counted per
-	// test, its other limits hold for the process that all tests of an answer share.
+	// Test bounds one test; zero fields are those of the sandbox. A function's tests share one
+	// process: processor time counts per test, time by the clock per call, the rest for the process.
 	Test  sandbox.Limits
 	Total time.Duration // time by the clock for all tests of one answer; default 2 minutes. Tests it cuts off fail
 }
@@ -44,6 +44,7 @@ func New(cfg Config) (*Grader, error) {
 	pick(&cfg.GoRoot, firstFile("/usr/local/go", "/usr/lib/go"))
 	pick(&cfg.CXX, firstFile("/usr/bin/g++", "/usr/local/bin/g++"))
 	pick(&cfg.Total, 2*time.Minute)
+	pick(&cfg.Test.Wall, cfg.Sandbox.Limits().Wall)
 	return &Grader{cfg: cfg}, nil
 }
 

@@ -189,14 +189,12 @@ func (g *Grader) startPythonJob(ctx context.Context, source []byte) (*pythonJob,
 	return j, nil
 }
 
-// call sends one line and reads one line, within wall by the clock (0: as long as the job lives).
+// call sends one line and reads one line, within wall by the clock.
 func (p *pythonJob) call(line []byte, wall time.Duration) []byte {
 	if p.dead == "" {
 		var late atomic.Bool
-		if wall > 0 {
-			t := time.AfterFunc(wall, func() { late.Store(true); p.proc.Kill() })
-			defer t.Stop()
-		}
+		t := time.AfterFunc(wall, func() { late.Store(true); p.proc.Kill() })
+		defer t.Stop()
 		if _, err := p.proc.Stdin.Write(line); err == nil {
 			if reply, err := readLine(p.out); err == nil {
 				return reply

@@ -44,7 +44,7 @@ func oneProcess(c cheat) sandbox.Command {
 // twoSteps runs the answer in a folder, and then the tests in the same folder.
 func twoSteps(c cheat) sandbox.Command {
 	cmd := pythonCommand("", map[string]string{"answer.py": c.answer, "tests.py": "import sys\nsys.path.insert(0, '/tmp')\nimport json\nfrom answer import add\n" +
-		"assert json.dumps(add(2, 3)) == '5'\nprint('PASSED')\n", "main.sh": "/usr/bin/python3 answer.py; /usr/bin/python3 tests.py\n"})
+		"assert json.dumps(add(2, 3)) == '5'\nprint('PASSED')\n", "main.sh": "python3 answer.py; python3 tests.py\n"})
 	cmd.Args = []string{"/bin/sh", "main.sh"}
 	return cmd
 }
@@ -176,9 +176,8 @@ var cheats = []cheat{
 // A wrong answer never passes, whatever it does; under the careless grader each of these does.
 func TestScoringAttacks(t *testing.T) {
 	g := newGrader(t, Config{})
-	if g.cfg.Sandbox.Kind() == "landlock+seccomp" {
-		t.Skip("the careless graders need files and processes, which a landlock+seccomp sandbox does not give")
-	}
+	// The careless graders need files and processes, which this kind does not give: only their absence is tested there.
+	controls := g.cfg.Sandbox.Kind() != "landlock+seccomp"
 	var group errgroup.Group
 	group.SetLimit(2 * runtime.NumCPU())
 	for _, c := range cheats {
@@ -192,12 +191,14 @@ func TestScoringAttacks(t *testing.T) {
 			c.control = oneProcess
 		}
 		group.Go(func() error {
-			res, err := g.cfg.Sandbox.Run(t.Context(), c.control(c))
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			if !c.won(res) {
-				t.Errorf("%s does not fool the careless grader: %v %s %s", c.name, res, res.Stdout, res.Stderr)
+			if controls {
+				res, err := g.cfg.Sandbox.Run(t.Context(), c.control(c))
+				if err != nil {
+					return fmt.Errorf("%s: %w", c.name, err)
+				}
+				if !c.won(res) {
+					t.Errorf("%s does not fool the careless grader: %v %s %s", c.name, res, res.Stdout, res.Stderr)
+				}
 			}
 			mine, err := New(Config{Sandbox: g.cfg.Sandbox, Test: c.limits})
 			if err != nil {

@@ -293,8 +293,12 @@ func lowerLimits(sp *spec) (func(), error) {
 		return func() {}, nil
 	}
 	l := sp.Limits
+	cpu := l.CPU // of one process; the watch counts the tree, and finer, but cannot look everywhere
+	if sp.Marks {
+		cpu = l.Wall
+	}
 	set := map[int]uint64{
-		unix.RLIMIT_CPU:      uint64(l.CPU/time.Second) + 2, // the watch is finer; this is for where it cannot look
+		unix.RLIMIT_CPU:      uint64(cpu/time.Second) + 2,
 		unix.RLIMIT_DATA:     uint64(l.Memory) + stackSize*uint64(l.Processes),
 		unix.RLIMIT_STACK:    stackSize,
 		unix.RLIMIT_FSIZE:    uint64(l.Disk),

@@ -50,7 +50,7 @@ func open(cfg Config, k kind) (*Sandbox, report, error) {
 		}
 	case kindLandlock:
 		if abi := landlockABI(); abi < 6 {
-			return nil, report{}, fmt.Errorf("Landlock version %d, needs 6 (Linux 6.12)", abi)
+			return nil, report{}, fmt.Errorf("the kernel has Landlock version %d, it takes 6 (Linux 6.12)", abi)
 		}
 		s.nobody = os.Geteuid() == 0
 	}

@@ -33,4 +33,4 @@ func Open(Config) (*Sandbox, error) {
 // Close does nothing here.
 func (s *Sandbox) Close() error { return nil }
 
-func (s *Sandbox) start(context.Context, Command) (*proc, error) { return nil, ErrNoSandbox }
+func (s *Sandbox) start(context.Context, Command, bool) (*proc, error) { return nil, ErrNoSandbox }

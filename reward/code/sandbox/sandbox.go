@@ -120,6 +120,9 @@ func (s *Sandbox) Kind() string { return string(s.kind) }
 // Unsafe reports whether jobs run without a sandbox, which only [Config.UnsafeExec] makes possible.
 func (s *Sandbox) Unsafe() bool { return s.kind == kindUnsafe }
 
+// Limits are those of a run whose Command sets none.
+func (s *Sandbox) Limits() Limits { return s.cfg.Limits.or(DefaultLimits()) }
+
 // Layers says which layers hold, the strongest first.
 func (s *Sandbox) Layers() []Layer { return append([]Layer(nil), s.layers...) }
 
@@ -190,7 +193,7 @@ func (r Result) String() string {
 // Run runs one program to its end, or to the first limit it hits, and kills everything it started. An error means that
 // the sandbox failed, not the program: nothing is known about the program then. A done ctx ends the run at once.
 func (s *Sandbox) Run(ctx context.Context, c Command) (Result, error) {
-	p, err := s.Start(ctx, c)
+	p, err := s.begin(ctx, c, false)
 	if err != nil {
 		return Result{}, err
 	}
@@ -221,7 +224,11 @@ type Process struct {
 
 // Start starts one program and leaves talking to it to the caller; Command.Stdin is not used. A done ctx kills it.
 func (s *Sandbox) Start(ctx context.Context, c Command) (*Process, error) {
-	p, err := s.start(ctx, c)
+	return s.begin(ctx, c, true)
+}
+
+func (s *Sandbox) begin(ctx context.Context, c Command, marks bool) (*Process, error) {
+	p, err := s.start(ctx, c, marks)
 	if err != nil {
 		return nil, err
 	}

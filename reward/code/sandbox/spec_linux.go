@@ -29,6 +29,7 @@ type spec struct {
 	Env      []string
 	Files    []fileHead
 	Limits   Limits
+	Marks    bool     // Limits.CPU is for each test, and a process may live through several
 	Mounts   []string // directories and files to mount read-only (namespaces), or to allow reading (Landlock)
 	Dir      string   // the working directory, for kinds without a tmpfs of their own
 	Nobody   bool     // the job runs as nobodyID; init stays what it is

@@ -52,8 +52,8 @@ type process interface {
 }
 
 // start builds the sandbox and starts c in it. When it returns without an error the job is running, and wait and close
-// must be called.
-func (s *Sandbox) start(ctx context.Context, c Command) (*proc, error) {
+// must be called. marks says that the parent will mark tests, each with its own processor time.
+func (s *Sandbox) start(ctx context.Context, c Command, marks bool) (*proc, error) {
 	if len(c.Args) == 0 {
 		return nil, errors.New("sandbox: no program to run: Command.Args is empty")
 	}
@@ -64,6 +64,7 @@ func (s *Sandbox) start(ctx context.Context, c Command) (*proc, error) {
 	if err != nil {
 		return nil, err
 	}
+	sp.Marks = marks
 	return s.startSpec(ctx, sp, c.Files)
 }
 
@@ -108,7 +109,7 @@ func newNonce() string {
 // newSpec is what init is told about c.
 func (s *Sandbox) newSpec(c Command) (*spec, error) {
 	sp := &spec{Nonce: newNonce(), Kind: s.kind, Args: c.Args, Env: environment(c.Env),
-		Limits: c.Limits.or(s.cfg.Limits).or(DefaultLimits()), Collect: c.Collect, MaxFile: c.CollectMax,
+		Limits: c.Limits.or(s.Limits()), Collect: c.Collect, MaxFile: c.CollectMax,
 		Nobody: s.nobody, Memcg: s.cgroup.memory != "", Off: map[string]bool{}}
 	if sp.MaxFile == 0 {
 		sp.MaxFile = 64 << 20
