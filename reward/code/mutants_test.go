@@ -26,7 +26,7 @@ type mutant struct {
 
 // mutants makes up to count of them; the first is the solution itself.
 func mutants(t *testing.T, g *Grader, tests Tests, source string, count int) []mutant {
-	in, err := json.Marshal(map[string]any{"source": source, "prelude": tests.Prelude, "tests": append([]string{tests.Setup}, tests.Asserts...), "count": count})
+	in, err := json.Marshal(map[string]any{"source": source, "prelude": tests.Prelude, "entry": tests.Entry, "tests": append([]string{tests.Setup}, tests.Asserts...), "count": count})
 	require.NoError(t, err)
 	res, err := g.cfg.Sandbox.Run(t.Context(), sandbox.Command{Args: []string{g.cfg.Python, "-B", "mutate.py"}, Stdin: in,
 		Files: []sandbox.File{{Name: "mutate.py", Data: []byte(mutateScript)}}, Limits: sandbox.Limits{CPU: time.Minute, Wall: 2 * time.Minute}})
