@@ -226,7 +226,6 @@ func TestFiniteDifferencesThroughModel(t *testing.T) {
 			}
 			set(make([]float64, len(start)), 0)
 			var tangent [3][]float32 // of the loss in log-prob, entropy, KL
-			var direction []float64
 			require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
 				logp, entropy, kl, ref := m.forward(s)
 				loss, _ := grpo.Loss(s, c.cfg, input(s, logp, entropy, kl, ref))
@@ -238,25 +237,9 @@ func TestFiniteDifferencesThroughModel(t *testing.T) {
 					tangent[i] = make([]float32, l.Len())
 					require.NoError(t, s.Read(s.GradOf(l), tangent[i]))
 				}
-				for _, p := range params {
-					grads, err := p.Grads()
-					require.NoError(t, err)
-					g := make([]float64, p.Len())
-					for _, use := range grads {
-						v := make([]float32, p.Len())
-						require.NoError(t, s.Read(use, v))
-						for i := range v {
-							g[i] += float64(v[i])
-						}
-					}
-					direction = append(direction, g...)
-				}
 				return s.Err()
 			}))
-			norm := 0.0
-			for _, p := range params {
-				require.NoError(t, p.ZeroGrad())
-			}
+			direction, norm := gradient(t, m.policy), 0.0
 			for _, g := range direction {
 				norm += g * g
 			}
