@@ -46,6 +46,7 @@ var rooms = map[string][]string{
 	"cmd/r1":            {"*"},
 	"examples/r1zero":   {"*"},
 	"examples/pyreward": {"reward", "reward/remote"},
+	"examples/ppo":      {"*"},
 }
 
 type pkg struct {
