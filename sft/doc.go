@@ -1,2 +1,3 @@
-// Package sft is supervised fine-tuning: a weighted token loss as a pure function, and a thin Trainer over it.
+// Package sft is supervised training: a weighted token loss as a pure function and a thin Trainer over it, and the same for
+// reward models, from pairs of which one was preferred or from labelled texts.
 package sft
