@@ -85,7 +85,7 @@ func newGenerate() *cobra.Command {
 			if maxTokens < 1 || !(temperature >= 0 && temperature < 1e6) {
 				return fmt.Errorf("%w: --max-tokens is %d, --temperature %g: want at least 1, and 0 or more", errUsage, maxTokens, temperature)
 			}
-			m, free, err := f.open()
+			m, free, err := f.open(cmd)
 			if err != nil {
 				return err
 			}

@@ -27,10 +27,11 @@ const loraRank = 16
 
 func newInfo() *cobra.Command {
 	var asJSON bool
+	var revision string
 	cmd := &cobra.Command{
 		Use:   "info DIR|FILE.gguf",
 		Short: "Print a model's size and the memory it needs",
-		Long: "Reads config.json, or the head of a .gguf file, only. Inference keeps fp32 weights and their packed copies; LoRA adds adapters of rank 16\n" +
+		Long: "Reads config.json, of a folder or of an id org/name, or the head of a .gguf file, only. Inference keeps fp32 weights and their packed copies; LoRA adds adapters of rank 16\n" +
 			"on every projection, full training gradients and AdamW's two moments of everything.",
 		Example: "  r1 info DIR\n  r1 info model.gguf --json",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -40,7 +41,11 @@ func newInfo() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := model.ReadConfig(args[0])
+			dir, err := findModel(cmd, args[0], revision, "config.json")
+			if err != nil {
+				return err
+			}
+			c, err := model.ReadConfig(dir)
 			if err != nil {
 				return err
 			}
@@ -56,6 +61,7 @@ func newInfo() *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&revision, "revision", "", "of an id: branch, tag or commit; empty: main")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -42,7 +42,7 @@ func newScore() *cobra.Command {
 			if generate < 0 {
 				return fmt.Errorf("%w: --generate is %d", errUsage, generate)
 			}
-			m, free, err := f.open()
+			m, free, err := f.open(cmd)
 			if err != nil {
 				return err
 			}

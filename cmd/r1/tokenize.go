@@ -10,7 +10,7 @@ import (
 )
 
 func newTokenize() *cobra.Command {
-	var dir string
+	var dir, revision string
 	var special, decode, skip bool
 	cmd := &cobra.Command{
 		Use:   "tokenize",
@@ -21,6 +21,10 @@ func newTokenize() *cobra.Command {
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := required("--model", dir); err != nil {
+				return err
+			}
+			dir, err := findModel(cmd, dir, revision, tokenizerFiles...)
+			if err != nil {
 				return err
 			}
 			tok, err := loadTokenizer(dir)
@@ -47,7 +51,8 @@ func newTokenize() *cobra.Command {
 			return errors.Join(err, w.Flush())
 		},
 	}
-	cmd.Flags().StringVar(&dir, "model", "", "a model folder, or its tokenizer.json (required)")
+	cmd.Flags().StringVar(&dir, "model", "", "a model folder, its tokenizer.json, or an id org/name to download (required)")
+	cmd.Flags().StringVar(&revision, "revision", "", "of an id: branch, tag or commit; empty: main")
 	cmd.Flags().BoolVar(&special, "add-special-tokens", false, "add what the tokenizer's template adds, such as the beginning of sequence")
 	cmd.Flags().BoolVar(&decode, "decode", false, "read arrays of ids and write strings")
 	cmd.Flags().BoolVar(&skip, "skip-special-tokens", false, "with --decode: leave special tokens out")
