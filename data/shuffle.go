@@ -84,10 +84,16 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// Index is where each row of one plain JSON Lines file begins: 16 bytes a row, so that a file larger than memory can be shuffled.
+// Index is where each row of plain JSON Lines files begins, so that files larger than memory can be shuffled.
 type Index struct {
 	d      *Dataset
-	starts []Cursor
+	starts []start
+}
+
+// start is the part of a Cursor that a place in a file needs.
+type start struct {
+	offset, line, row int64
+	file              int
 }
 
 // NewIndex reads through the files once. They must be JSON Lines and not compressed, because only there a row can be read alone;
@@ -104,7 +110,7 @@ func NewIndex(ctx context.Context, d *Dataset) (*Index, error) {
 		if err != nil {
 			return nil, err
 		}
-		x.starts = append(x.starts, at)
+		x.starts = append(x.starts, start{at.Offset, at.Line, at.Row, at.File})
 		at = row.Next
 	}
 	return x, nil
@@ -115,7 +121,9 @@ func (x *Index) Len() int { return len(x.starts) }
 
 // At reads row i from its file.
 func (x *Index) At(i int) (Row, error) {
-	for row, err := range x.d.Rows(context.Background(), x.starts[i]) {
+	s := x.starts[i]
+	from := Cursor{Source: x.d.source, Offset: s.offset, Line: s.line, Row: s.row, File: s.file}
+	for row, err := range x.d.Rows(context.Background(), from) {
 		return row, err
 	}
 	return Row{}, fmt.Errorf("data: %s: row %d is gone: %w", x.d.files[0].name, i, io.ErrUnexpectedEOF)
