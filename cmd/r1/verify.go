@@ -35,7 +35,7 @@ func newVerify() *cobra.Command {
 				return fmt.Errorf("%w: --percent is %q; want either, hundredth or label", errUsage, percent)
 			}
 			one := cmd.Flags().Changed("gold") || cmd.Flags().Changed("answer")
-			if one && cmd.Flags().Changed("input") {
+			if one && (cmd.Flags().Changed("input") || !cmd.Flags().Changed("gold") || !cmd.Flags().Changed("answer")) {
 				return fmt.Errorf("%w: want --gold with --answer, or --input", errUsage)
 			}
 			w := bufio.NewWriter(cmd.OutOrStdout())

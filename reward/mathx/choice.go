@@ -6,10 +6,16 @@ import (
 	"strings"
 )
 
+// goldChoice is the letter of a reference that is a choice out of A to J with its text behind it: (C) 24, Option C.
+var goldChoice = regexp.MustCompile(`^\s*(?i:(?:option|choice|answer)\s*:?\s*)?(?:\(([A-J])\)|([A-J])(?:[.:)]\s|\s*$))`)
+
 // choiceOf is the letter of a reference that is one choice out of A to J.
-func choiceOf(e Expr) (string, bool) {
+func choiceOf(gold string, e Expr) (string, bool) {
+	if m := goldChoice.FindStringSubmatch(choiceWrap.ReplaceAllString(gold, " ")); m != nil && len(lettersIn(gold)) == 1 {
+		return m[1] + m[2], true
+	}
 	n := e.root
-	if n.kind == kSym && len(n.s) == 1 && n.s[0] >= 'A' && n.s[0] <= 'J' {
+	if n != nil && n.kind == kSym && len(n.s) == 1 && n.s[0] >= 'A' && n.s[0] <= 'J' {
 		return n.s, true
 	}
 	return "", false
@@ -23,8 +29,8 @@ var (
 )
 
 // choice compares a letter. The answer names exactly one: alone, in parentheses, or before the text of the option.
-func (c *comparer) choice(letter string, g Expr, completion string) Result {
-	r := Result{Verdict: AnswerUnparseable, Gold: g.String()}
+func (c *comparer) choice(letter, completion string) Result {
+	r := Result{Verdict: AnswerUnparseable, Gold: letter}
 	text, prose, err := choiceText(completion, c.policy)
 	if err != nil {
 		r.Reason = err.Error()

@@ -37,6 +37,10 @@ func (m *machine) spendOn(a, b num) error {
 	if a.q == nil || b.q == nil {
 		return m.spend(costBall)
 	}
+	if a.q.IsInt() && b.q.IsInt() {
+		w := float64(a.q.Num().BitLen()+b.q.Num().BitLen()) / 64
+		return m.spend(int(w * w * costWords / 16))
+	}
 	w := float64(a.q.Num().BitLen()+a.q.Denom().BitLen()+b.q.Num().BitLen()+b.q.Denom().BitLen())/64 + 1
 	return m.spend(int(w * w * costWords))
 }
@@ -155,8 +159,8 @@ func (m *machine) pow(a, b num) (num, error) {
 	if n, ok := b.integer(); ok {
 		bits := big.NewInt(n).BitLen()
 		if a.q != nil {
-			w := min(float64(a.q.Num().BitLen()+a.q.Denom().BitLen())*float64(max(n, -n)), maxBits)/64 + 1
-			if err := m.spend(int(w * w * costWords)); err != nil {
+			w := min(float64(a.q.Num().BitLen()+a.q.Denom().BitLen())*float64(max(n, -n)), maxBits) / 64
+			if err := m.spend(int(w * w * costWords / 8)); err != nil {
 				return num{}, err
 			}
 		}

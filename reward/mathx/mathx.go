@@ -144,13 +144,13 @@ func Verify(gold, completion string, p Policy) Result {
 
 func (c *comparer) verify(gold, completion string) Result {
 	g, err := c.readGold(gold)
+	if letter, ok := choiceOf(gold, g); ok {
+		return c.choice(letter, completion)
+	}
 	if err != nil {
 		return Result{Verdict: GoldUnparseable, Reason: err.Error()}
 	}
 	r := Result{Verdict: AnswerUnparseable, Gold: g.String()}
-	if letter, ok := choiceOf(g); ok {
-		return c.choice(letter, g, completion)
-	}
 	a, err := c.readAnswer(completion, g)
 	if err != nil {
 		r.Reason = err.Error()
@@ -221,7 +221,7 @@ func (c *comparer) readAnswer(completion string, gold Expr) (Expr, error) {
 	err = errors.New("mathx: there is no answer")
 	for _, s := range candidates {
 		e, err2 := Parse(s)
-		if err2 == nil && (e.root.kind != kText || gold.root.kind == kText || gold.root.kind == kList) {
+		if err2 == nil && (e.root.kind != kText || textOf(gold.root) != "" || gold.root.kind == kList || gold.root.kind == kSet) {
 			return e, nil
 		}
 		if err2 == nil {

@@ -148,7 +148,7 @@ func (p *parser) item() (*node, error) {
 	return p.relation()
 }
 
-var relations = map[string]bool{"=": true, "<": true, ">": true, "≤": true, "≥": true, "≠": true, "≈": true, "≡": true, "∈": true}
+var relations = map[string]bool{"=": true, "<": true, ">": true, "≤": true, "≥": true, "≠": true, "≈": true, "≡": true, "∈": true, "∉": true}
 
 // relation is operand (op operand)*; an operator may stand first.
 func (p *parser) relation() (*node, error) {
@@ -203,7 +203,10 @@ func foldRelation(args []*node, ops []string) *node {
 
 // operand is a set expression with the unit that may follow.
 func (p *parser) operand() (*node, error) {
-	currency := ""
+	currency, negative := "", p.peek().is("-") && p.peekAt(1).is("$")
+	if negative { // -$5
+		p.i++
+	}
 	for t := p.peek(); t.is("$") || t.is("€") || t.is("£"); t = p.peek() {
 		currency = t.s
 		p.i++
@@ -211,6 +214,9 @@ func (p *parser) operand() (*node, error) {
 	n, err := p.expr(0)
 	if err != nil {
 		return nil, err
+	}
+	if negative {
+		n = mk(kNeg, n)
 	}
 	if n, err = p.modulus(n); err != nil {
 		return nil, err
@@ -310,9 +316,8 @@ func (p *parser) infix(left *node, bp int) (*node, error) {
 		}
 		return p.postfix(left, bp, t)
 	}
-	if t.kind == tRun && t.s == "U" && bp < bpSet {
-		p.i++
-		return nil, nil
+	if (t.kind == tRun || t.kind == tWord) && t.s == "to" && p.peekAt(1).kind == tNum && bp < bpRatio {
+		return p.binary(left, bp, bpRatio, func(l, r *node) *node { return chain(kRatio, l, r) })
 	}
 	if p.startsOperand(left) && bp < bpMul {
 		if left.kind == kNum && p.peek().kind == tCmd {
@@ -456,7 +461,9 @@ func (p *parser) mixed(left *node) *node {
 	return nil
 }
 
-func isFrac(s string) bool { return s == "frac" || s == "dfrac" || s == "tfrac" || s == "cfrac" }
+func isFrac(s string) bool {
+	return s == "frac" || s == "dfrac" || s == "tfrac" || s == "cfrac" || s == "nicefrac" || s == "sfrac"
+}
 
 func properFraction(a, b *big.Rat) *big.Rat {
 	if !a.IsInt() || !b.IsInt() || a.Sign() <= 0 || b.Sign() <= 0 || a.Cmp(b) >= 0 {

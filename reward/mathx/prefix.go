@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 )
 
@@ -39,31 +40,37 @@ func (p *parser) numeral(t token) *node {
 
 // symbol is a variable, or the name f(x) of a function's value.
 func (p *parser) symbol(t token) *node {
-	if name, n := p.functionValue(t); n > 0 {
+	if name, n := p.functionValue(t.s, 0); n > 0 {
 		p.i += n
 		return symNode(name)
+	}
+	if p.peek().is("^") && p.peekAt(1).is("{") && p.peekAt(2).is("-") && p.peekAt(3).s == "1" && p.peekAt(4).is("}") {
+		if name, n := p.functionValue(t.s+"^-1", 5); n > 0 {
+			p.i += n
+			return symNode(name)
+		}
 	}
 	return symNode(t.s)
 }
 
 // functionValue recognises f(x), f(2), P(x,y) = ...: a letter and plain arguments, for letters other than f, g and h only
-// where an equation follows. It returns how many tokens that is.
-func (p *parser) functionValue(t token) (string, int) {
-	if !p.peek().is("(") {
+// where an equation follows. The parenthesis is from tokens ahead. It returns how many tokens that is.
+func (p *parser) functionValue(name string, from int) (string, int) {
+	if !p.peekAt(from).is("(") {
 		return "", 0
 	}
 	var w strings.Builder
-	w.WriteString(t.s)
-	for k := 0; k < 12; k++ {
+	w.WriteString(name)
+	for k := from; k < from+12; k++ {
 		a := p.peekAt(k)
 		switch {
 		case a.is(")"):
 			w.WriteByte(')')
-			if k > 1 && (p.peekAt(k+1).is("=") || strings.Contains("fgh", t.s)) {
+			if k > from+1 && (p.peekAt(k+1).is("=") || strings.Contains("fgh", name)) {
 				return w.String(), k + 1
 			}
 			return "", 0
-		case k == 0, a.kind == tSym, a.kind == tNum, a.is(","):
+		case k == from, a.kind == tSym, a.kind == tNum, a.is(","):
 			w.WriteString(a.s)
 		default:
 			return "", 0
@@ -76,7 +83,7 @@ func (p *parser) functionValue(t token) (string, int) {
 func (p *parser) run(t token) (*node, error) {
 	lower := strings.ToLower(t.s)
 	switch {
-	case t.kind == tRun && asciiFunctions[lower]:
+	case asciiFunctions[lower]:
 		return p.function(asciiName(lower))
 	case lower == "pi":
 		return symNode("pi"), nil
@@ -100,6 +107,12 @@ func asciiName(s string) string {
 	switch s {
 	case "asin", "acos", "atan":
 		return "arc" + s[1:]
+	case "tg":
+		return "tan"
+	case "ctg":
+		return "cot"
+	case "arctg":
+		return "arctan"
 	}
 	return s
 }
@@ -126,7 +139,15 @@ func (p *parser) opened(t token) (*node, error) {
 	case "]":
 		return p.french()
 	case "{":
-		return p.group()
+		from := p.i
+		n, err := p.group()
+		if (err != nil || n.kind == kRel && n.args[0].kind == kRatio) && p.i > from && p.depth < 3 { // {x | x > 3} in plain braces
+			p.i = from
+			if s, err2 := p.set(); err2 == nil {
+				return s, nil
+			}
+		}
+		return n, err
 	case "\\{":
 		return p.set()
 	case "|", "|(":
@@ -214,6 +235,9 @@ func (p *parser) group() (*node, error) {
 	}
 	switch len(items) {
 	case 0:
+		if p.i == 2 && p.peek().kind == tEnd { // {} alone is the empty set
+			return mk(kSet), nil
+		}
 		return nil, errors.New("empty braces")
 	case 1:
 		n := *items[0]
@@ -316,7 +340,7 @@ func (p *parser) args(n int, single bool) ([]*node, error) {
 // command reads a LaTeX command with its arguments.
 func (p *parser) command(t token) (*node, error) {
 	switch t.s {
-	case "frac", "dfrac", "tfrac", "cfrac":
+	case "frac", "dfrac", "tfrac", "cfrac", "nicefrac", "sfrac":
 		a, err := p.splitArgs()
 		if err != nil {
 			return nil, err
@@ -360,7 +384,7 @@ func (p *parser) command(t token) (*node, error) {
 	case "sum", "prod", "int":
 		return p.operator(t.s)
 	}
-	return p.function(t.s)
+	return p.function(asciiName(t.s))
 }
 
 // splitArgs reads the two arguments of \frac, which may be single digits: \frac12, \frac 1 2, \frac1{72}.
@@ -436,6 +460,7 @@ func (p *parser) environment() (*node, error) {
 	}
 	switch name {
 	case "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "matrix", "smallmatrix":
+	case "cases", "aligned", "align", "gathered", "align*":
 	case "array":
 		if p.peek().is("{") { // the columns
 			for t := p.next(); !t.is("}") && t.kind != tEnd; t = p.next() {
@@ -451,8 +476,13 @@ func (p *parser) environment() (*node, error) {
 	if end, err := p.envName(); err != nil || end != name {
 		return nil, fmt.Errorf("\\begin{%.20s} without \\end", name)
 	}
-	if name == "vmatrix" {
+	switch {
+	case name == "vmatrix":
 		return fn("det", n), nil
+	case n.rows == len(n.args) && !slices.ContainsFunc(n.args, func(a *node) bool { return a.kind != kRel }):
+		return mk(kList, n.args...), nil // a system of equations
+	case strings.Contains(name, "a") && !strings.Contains(name, "matrix") && name != "array":
+		return nil, fmt.Errorf("environment %q holds no system", name)
 	}
 	return n, nil
 }

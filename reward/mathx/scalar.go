@@ -241,12 +241,15 @@ func isName(n *node) bool {
 	if n.kind == kTuple {
 		return !slices.ContainsFunc(n.args, func(a *node) bool { return a.kind != kSym })
 	}
-	return n.kind == kSym && n.s != "pi" && n.s != "i" && n.s != "_" || n.kind == kText
+	if n.kind == kFn && n.s == "abs" && n.args[0].kind == kSym { // |AB|
+		return len(n.args[0].s) > 1
+	}
+	return n.kind == kSym && n.s != "pi" && n.s != "i" || n.kind == kText
 }
 
-// trueEquation is the value of 2 + 3 = 5, an equation without variables that holds.
+// trueEquation is the value of 2 + 3 = 5 or x^2 - 1 = (x - 1)(x + 1), an equation that always holds.
 func (c *comparer) trueEquation(n *node) (*node, bool) {
-	if n.kind != kRel || slices.ContainsFunc(n.ops, func(op string) bool { return op != "=" }) || len(n.vars()) > 0 {
+	if n.kind != kRel || slices.ContainsFunc(n.ops, func(op string) bool { return op != "=" }) {
 		return nil, false
 	}
 	for _, x := range n.args[1:] {
@@ -295,10 +298,14 @@ func assignments(n *node) []assignment {
 	out := make([]assignment, 0, len(n.args))
 	for _, x := range n.args {
 		v, ok := assigned(x)
-		if !ok {
+		switch {
+		case ok:
+			out = append(out, assignment{nameOf(x), v})
+		case len(out) > 0 && x.kind != kRel: // x = 1, 2
+			out = append(out, assignment{out[len(out)-1].name, x})
+		default:
 			return nil
 		}
-		out = append(out, assignment{nameOf(x), v})
 	}
 	return out
 }

@@ -79,6 +79,8 @@ func isRange(n *node) bool {
 	switch n.kind {
 	case kInterval, kUnion, kMeet, kMinus, kReals, kBuilder:
 		return true
+	case kAdd: // R - {0}
+		return len(n.args) == 2 && n.args[0].kind == kReals && n.args[1].kind == kNeg
 	case kRel:
 		return n.ops[0] != "=" && n.ops[0] != "≡"
 	case kList:
@@ -143,6 +145,10 @@ func (c *comparer) reals(n *node) (realSet, bool) {
 			return noReals, false
 		}
 		return c.interval(n.args[0], n.args[1], n.lo, n.hi)
+	case kAdd:
+		if isRange(n) {
+			return c.reals(mk(kMinus, n.args[0], n.args[1].args[0]))
+		}
 	case kUnion, kMeet, kMinus:
 		x, ok := c.reals(n.args[0])
 		y, ok2 := c.reals(n.args[1])
@@ -228,8 +234,11 @@ func (c *comparer) conditions(n *node) (realSet, bool) {
 
 // condition solves a chain of relations in one variable whose steps are linear or quadratic.
 func (c *comparer) condition(n *node) (realSet, bool) {
-	if n.ops[0] == "∈" {
+	switch n.ops[0] {
+	case "∈":
 		return c.reals(n.args[1])
+	case "∉":
+		return c.reals(mk(kMinus, mk(kReals), n.args[1]))
 	}
 	all := allReals
 	for i, op := range n.ops {

@@ -22,20 +22,20 @@ var (
 	// textual switches to words.
 	textual = setOf("text textbf textit textrm textnormal textsf texttt mbox hbox mathrm operatorname emph textup textsc underline")
 	// commands start an operand.
-	commands = setOf(`boxed fbox frac dfrac tfrac cfrac sqrt binom dbinom tbinom overline bar dot begin end over choose infty emptyset varnothing
+	commands = setOf(`boxed fbox frac dfrac tfrac cfrac nicefrac sfrac sqrt binom dbinom tbinom overline bar dot begin end over choose infty emptyset varnothing
 		mathbb mathds sum prod int lim lfloor rfloor lceil rceil lvert rvert langle rangle
-		sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth ln log lg exp det max min gcd lcm pmod bmod mod`)
+		sin cos tan tg ctg arctg cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth ln log lg exp det max min gcd lcm pmod bmod mod`)
 	greek = setOf(`alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau
 		upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar`)
 	// asciiFunctions are the functions as plain text writes them, and the constants.
-	asciiFunctions = setOf(`sin cos tan cot sec csc arcsin arccos arctan asin acos atan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil
+	asciiFunctions = setOf(`sin cos tan tg ctg arctg cot sec csc arcsin arccos arctan asin acos atan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil
 		max min gcd lcm binom det`)
 )
 
 var operators = map[string]string{
 	"times": "*", "cdot": "*", "ast": "*", "star": "*", "div": "/", "slash": "/",
 	"le": "≤", "leq": "≤", "leqslant": "≤", "leqq": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "geqq": "≥",
-	"lt": "<", "gt": ">", "ne": "≠", "neq": "≠", "approx": "≈", "simeq": "≈", "doteq": "≈", "equiv": "≡", "in": "∈",
+	"lt": "<", "gt": ">", "ne": "≠", "neq": "≠", "approx": "≈", "simeq": "≈", "doteq": "≈", "equiv": "≡", "in": "∈", "notin": "∉",
 	"pm": "±", "mp": "∓", "cup": "∪", "bigcup": "∪", "cap": "∩", "setminus": "∖", "backslash": "∖", "smallsetminus": "∖",
 	"mid": "|", "vert": "|", "colon": ":", "circ": "°", "degree": "°", "textdegree": "°", "prime": "'",
 	"ldots": "…", "dots": "…", "cdots": "…", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]",
@@ -47,7 +47,7 @@ var operators = map[string]string{
 var runes = map[rune]string{
 	'−': "-", '–': "-", '—': "-", '‐': "-", '‑': "-", '﹣': "-", '×': "\\times ", '·': "\\cdot ", '⋅': "\\cdot ", '∙': "\\cdot ", '∗': "*", '÷': "/", '∕': "/", '⁄': "/",
 	'±': "\\pm ", '∓': "\\mp ", '√': "\\sqrt ", '∛': "\\sqrt[3]", '∜': "\\sqrt[4]", '∞': "\\infty ", '≤': "\\le ", '≥': "\\ge ", '⩽': "\\le ", '⩾': "\\ge ", '≠': "\\ne ",
-	'≈': "\\approx ", '≡': "\\equiv ", '∈': "\\in ", '∪': "\\cup ", '∩': "\\cap ", '∖': "\\setminus ", '∅': "\\emptyset ", '⌀': "\\emptyset ", 'Ø': "\\emptyset ", '°': "^\\circ ", 'º': "^\\circ ",
+	'≈': "\\approx ", '≡': "\\equiv ", '∈': "\\in ", '∉': "\\notin ", '∪': "\\cup ", '∩': "\\cap ", '∖': "\\setminus ", '∅': "\\emptyset ", '⌀': "\\emptyset ", 'Ø': "\\emptyset ", '°': "^\\circ ", 'º': "^\\circ ",
 	'π': "\\pi ", 'θ': "\\theta ", 'α': "\\alpha ", 'β': "\\beta ", 'γ': "\\gamma ", 'δ': "\\delta ", 'ε': "\\epsilon ", 'λ': "\\lambda ", 'μ': "\\mu ", 'µ': "\\mu ",
 	'ρ': "\\rho ", 'σ': "\\sigma ", 'τ': "\\tau ", 'φ': "\\phi ", 'ϕ': "\\phi ", 'ψ': "\\psi ", 'ω': "\\omega ", 'Ω': "\\Omega ", 'Δ': "\\Delta ", 'Σ': "\\Sigma ",
 	'½': "\\frac{1}{2}", '⅓': "\\frac{1}{3}", '⅔': "\\frac{2}{3}", '¼': "\\frac{1}{4}", '¾': "\\frac{3}{4}", '⅕': "\\frac{1}{5}", '⅖': "\\frac{2}{5}",
@@ -72,7 +72,7 @@ var numberWords = map[string]int64{
 
 // synonyms gives text answers one spelling; what stands for a mathematical object becomes it in special.
 var synonyms = map[string]string{
-	"does not exist": "dne", "doesn't exist": "dne", "do not exist": "dne", "nonexistent": "dne",
+	"does not exist": "dne", "doesn't exist": "dne", "do not exist": "dne", "nonexistent": "dne", "undefined": "dne",
 	"no solution": "empty", "no solutions": "empty", "no real solution": "empty", "no real solutions": "empty", "none": "empty", "null set": "empty",
 	"empty set": "empty", "empty": "empty", "no such": "empty", "no root": "empty", "no real root": "empty", "nothing": "empty",
 	"infinity": "infinity", "infinite": "infinity", "positive infinity": "infinity", "negative infinity": "-infinity", "minus infinity": "-infinity",

@@ -1,6 +1,7 @@
 package mathx
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -192,7 +193,7 @@ func (p *parser) units(n *node) (*node, error) {
 				u.dims["deg"+strings.ToUpper(w[:1])]++
 			case numberWords[w] >= 12 && len(u.labels) == 0 && last == nil:
 				n = mk(kMul, n, numNode(numberWords[w]))
-			case fillers[w], w == "in", ordinalSuffix(w):
+			case fillers[w], ordinalSuffix(w):
 			default:
 				if found := lookupUnit(t.s); found != nil {
 					u.mul(found, sign*modifier)
@@ -227,7 +228,24 @@ func (p *parser) units(n *node) (*node, error) {
 	if !u.measures() && len(u.labels) == 0 && u.factor.Cmp(big.NewRat(1, 1)) == 0 {
 		return n, nil
 	}
-	return &node{kind: kUnit, args: []*node{n}, unit: u}, nil
+	n = &node{kind: kUnit, args: []*node{n}, unit: u}
+	if u.measures() && p.peek().kind == tNum && n.args[0].kind == kNum {
+		return p.compound(n)
+	}
+	return n, nil
+}
+
+// compound adds the smaller unit in 2 h 30 min and 5 ft 6 in.
+func (p *parser) compound(n *node) (*node, error) {
+	rest, err := p.units(p.numeral(p.next()))
+	if err != nil {
+		return nil, err
+	}
+	if rest.kind != kUnit || !maps.Equal(rest.unit.dims, n.unit.dims) || rest.unit.factor.Cmp(n.unit.factor) >= 0 || len(rest.unit.labels) > 0 {
+		return nil, errors.New("two quantities that do not add up")
+	}
+	ratio := new(big.Rat).Quo(rest.unit.factor, n.unit.factor)
+	return n.with([]*node{mk(kAdd, n.args[0], mk(kMul, ratNode(ratio), rest.args[0]))}), nil
 }
 
 func (p *parser) unitPower() (int, error) {

@@ -89,7 +89,7 @@ func (p *parser) textItem() *node {
 	switch {
 	case first.kind == tSym && strings.Contains("aA", first.s) && p.peekAt(1).kind == tRun && p.peekAt(1).space && !isProduct(p.peekAt(1).s):
 	case first.kind != tWord && first.kind != tRun,
-		first.kind == tRun && (isProduct(first.s) && !p.more() || asciiFunctions[first.s] || first.s == "pi"),
+		first.kind == tRun && (isProduct(first.s) && !p.more() || first.s == "pi"), asciiFunctions[first.s],
 		p.itemEnd(1) && (len(first.s) == 1 || first.kind == tRun && first.s == strings.ToUpper(first.s)):
 		return nil
 	}
