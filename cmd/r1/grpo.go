@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gor1/gor1/internal/progress"
+	"github.com/gor1/gor1/model/hub"
 	"github.com/gor1/gor1/pipeline"
 	"github.com/gor1/gor1/pipeline/recipe"
 	"github.com/gor1/gor1/sampling"
@@ -45,7 +46,11 @@ the completions of every step. The same command goes on where a stopped or kille
 			if err := g.Complete(cmd.Flags()); err != nil {
 				return fmt.Errorf("%w: %w", errUsage, err)
 			}
-			return t.grpo(cmd.Context(), g)
+			from, err := sources(cmd)
+			if err := errors.Join(err, machine(&g.Machine)); err != nil {
+				return err
+			}
+			return t.grpo(cmd.Context(), g, from)
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "a YAML file with any of the flags as keys")
@@ -72,8 +77,22 @@ func newTraining(cmd *cobra.Command, asJSON bool) *training {
 	return t
 }
 
-// sources are where models and data sets come from that are not on this machine.
-func sources() recipe.Sources { return recipe.Sources{Key: os.Getenv("R1_REWARD_KEY")} }
+// sources are where models and data sets come from that are not on this machine, with the settings that Python would use.
+func sources(cmd *cobra.Command) (recipe.Sources, error) {
+	o, err := hub.FromEnviron(os.Getenv)
+	return recipe.Sources{
+		Key:   os.Getenv("R1_REWARD_KEY"),
+		Data:  hub.Datasets{Options: o},
+		Model: func(_ context.Context, name, revision string) (string, error) { return findModel(cmd, name, revision) },
+	}, err
+}
+
+// machine completes where a run is computed with what the environment says.
+func machine(m *recipe.Machine) error {
+	o, err := deviceOptions(m.Threads, m.ISA)
+	m.Threads, m.ISA = o.Threads, o.ISA
+	return err
+}
 
 func (t *training) ignored(config string, lines []string) {
 	if len(lines) > 0 {
@@ -81,8 +100,8 @@ func (t *training) ignored(config string, lines []string) {
 	}
 }
 
-func (t *training) grpo(ctx context.Context, g *recipe.GRPO) (err error) {
-	p, err := g.Prepare(ctx, sources())
+func (t *training) grpo(ctx context.Context, g *recipe.GRPO, from recipe.Sources) (err error) {
+	p, err := g.Prepare(ctx, from)
 	if err != nil {
 		return err
 	}

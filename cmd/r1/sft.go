@@ -41,7 +41,11 @@ the same command goes on where a stopped or killed one left off, to the byte.`,
 				}
 				t.ignored(config, ignored)
 			}
-			return t.sft(cmd.Context(), g)
+			from, err := sources(cmd)
+			if err := errors.Join(err, machine(&g.Machine)); err != nil {
+				return err
+			}
+			return t.sft(cmd.Context(), g, from)
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "a YAML file with any of the flags as keys")
@@ -50,8 +54,8 @@ the same command goes on where a stopped or killed one left off, to the byte.`,
 	return cmd
 }
 
-func (t *training) sft(ctx context.Context, g *recipe.SFT) (err error) {
-	p, err := g.Prepare(ctx, sources())
+func (t *training) sft(ctx context.Context, g *recipe.SFT, from recipe.Sources) (err error) {
+	p, err := g.Prepare(ctx, from)
 	if err != nil {
 		return err
 	}
