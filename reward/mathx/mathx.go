@@ -85,7 +85,6 @@ type Expr struct {
 	src    string
 	root   *node
 	commas *node // the other reading of 1,234: a list
-	boxes  bool
 }
 
 // String is the canonical form, plain text.
