@@ -61,7 +61,7 @@ func (g *Grader) compile(ctx context.Context, c sandbox.Command) (cmd sandbox.Co
 var goPackages = strings.Fields(`bufio bytes cmp container/heap container/list container/ring context crypto/md5 crypto/sha1
 	crypto/sha256 crypto/sha512 encoding/base64 encoding/binary encoding/hex encoding/json errors fmt hash/crc32 hash/fnv io iter
 	maps math math/big math/bits math/cmplx math/rand math/rand/v2 os reflect regexp runtime runtime/debug slices sort strconv
-	strings sync sync/atomic text/tabwriter text/template time unicode unicode/utf16 unicode/utf8 unsafe`)
+	strings sync sync/atomic syscall testing text/tabwriter text/template time unicode unicode/utf16 unicode/utf8 unsafe`)
 
 // standardLibrary compiles goPackages once, here and not in a sandbox, and returns a folder with their archives and the
 // file importcfg, which tells compiler and linker where each is.
@@ -111,14 +111,20 @@ func exportArchives(root string) (string, error) {
 	return dir, nil
 }
 
-// buildGo compiles and links one file with the tools themselves: the go command would want a module and a cache.
-func (g *Grader) buildGo(ctx context.Context, source string) (cmd sandbox.Command, why string, err error) {
+// buildGo compiles and links files with the tools themselves: the go command would want a module and a cache.
+func (g *Grader) buildGo(ctx context.Context, sources ...string) (cmd sandbox.Command, why string, err error) {
 	std, err := g.standardLibrary()
 	if err != nil {
 		return cmd, "", err
 	}
 	tools := filepath.Join(g.cfg.GoRoot, "pkg", "tool", runtime.GOOS+"_"+runtime.GOARCH)
-	script := fmt.Sprintf("%[1]s/compile -p main -complete -importcfg %[2]s/importcfg -o main.a main.go && %[1]s/link -importcfg %[2]s/importcfg -s -w -o main main.a", tools, std)
+	var files []sandbox.File
+	var names []string
+	for i, source := range sources {
+		names = append(names, fmt.Sprintf("file%d.go", i))
+		files = append(files, sandbox.File{Name: names[i], Data: []byte(source)})
+	}
+	script := fmt.Sprintf("%[1]s/compile -p main -complete -importcfg %[2]s/importcfg -o main.a %[3]s && %[1]s/link -importcfg %[2]s/importcfg -s -w -o main main.a", tools, std, strings.Join(names, " "))
 	return g.compile(ctx, sandbox.Command{Args: []string{"/bin/sh", "-c", script}, Env: []string{"GOROOT=" + g.cfg.GoRoot},
-		ReadOnly: []string{g.cfg.GoRoot, std}, Files: []sandbox.File{{Name: "main.go", Data: []byte(source)}}})
+		ReadOnly: []string{g.cfg.GoRoot, std}, Files: files})
 }

@@ -116,8 +116,10 @@ func (g *Grader) Grade(ctx context.Context, t Tests, source string) (Report, err
 		rep, err = g.gradeStdio(total, t, source)
 	} else if t.Language == Python {
 		rep, err = g.gradePython(total, t, source)
+	} else if t.Language == Go && len(t.Calls) == 0 {
+		rep, err = g.gradeGo(total, t, source)
 	} else {
-		return Report{}, fmt.Errorf("code: tests that call functions are for Python answers, this problem is in %q", t.Language)
+		return Report{}, fmt.Errorf("code: tests that call functions in %q: want Python, or Go with tests in Go", t.Language)
 	}
 	if err != nil && ctx.Err() != nil {
 		return Report{}, fmt.Errorf("code: grading stopped: %w", context.Cause(ctx))

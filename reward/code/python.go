@@ -39,7 +39,7 @@ type pythonJudge struct {
 	ctx    context.Context
 	source []byte // the answer, as the job's first line
 	grader *sandbox.Process
-	job    *pythonJob // nil: none was started, or it is dead
+	job    *callee // nil: none was started, or it is dead
 	in     *bufio.Reader
 	report Report
 }
@@ -144,7 +144,7 @@ func (j *pythonJudge) begin() error {
 			return err
 		}
 	}
-	job, err := j.g.startPythonJob(j.ctx, j.source)
+	job, err := j.g.startCallee(j.ctx, sandbox.Command{Args: []string{j.g.cfg.Python, "-I", "-B", "-c", jobScript}, Limits: j.g.cfg.Test}, j.source)
 	j.job = job
 	if err != nil && j.ctx.Err() != nil {
 		return nil // the grader is being killed too
@@ -170,27 +170,29 @@ func (j *pythonJudge) ask(line []byte) error {
 	return nil
 }
 
-// pythonJob is the answer's process.
-type pythonJob struct {
+// callee is the answer's process: it answers calls, one line each.
+type callee struct {
 	proc *sandbox.Process
 	out  *bufio.Reader
 	dead string // how it ended
 }
 
-func (g *Grader) startPythonJob(ctx context.Context, source []byte) (*pythonJob, error) {
-	limits := g.cfg.Test
-	limits.Wall = g.cfg.Total
-	p, err := g.cfg.Sandbox.Start(ctx, sandbox.Command{Args: []string{g.cfg.Python, "-I", "-B", "-c", jobScript}, Limits: limits})
+// endedByGrader is how a callee ends that outlived its tests.
+const endedByGrader = "the tests were over"
+
+// startCallee starts an answer; first is written before any call.
+func (g *Grader) startCallee(ctx context.Context, c sandbox.Command, first []byte) (*callee, error) {
+	c.Limits.Wall = g.cfg.Total
+	p, err := g.cfg.Sandbox.Start(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("code: start the answer: %w", err)
 	}
-	j := &pythonJob{proc: p, out: bufio.NewReader(p.Stdout)}
-	p.Stdin.Write(source) // an error shows at the first call
-	return j, nil
+	p.Stdin.Write(first) // an error shows at the first call
+	return &callee{proc: p, out: bufio.NewReader(p.Stdout)}, nil
 }
 
 // call sends one line and reads one line, within wall by the clock.
-func (p *pythonJob) call(line []byte, wall time.Duration) []byte {
+func (p *callee) call(line []byte, wall time.Duration) []byte {
 	if p.dead == "" {
 		var late atomic.Bool
 		t := time.AfterFunc(wall, func() { late.Store(true); p.proc.Kill() })
@@ -215,11 +217,11 @@ func (p *pythonJob) call(line []byte, wall time.Duration) []byte {
 }
 
 // end kills the job and waits for it.
-func (p *pythonJob) end() error {
+func (p *callee) end() error {
 	if p.dead != "" {
 		return nil
 	}
-	p.dead = "the tests were over"
+	p.dead = endedByGrader
 	p.proc.Kill()
 	_, err := p.proc.Wait()
 	return err

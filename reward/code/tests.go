@@ -30,13 +30,14 @@ func language(name string) string {
 	return name
 }
 
-// Tests are the tests of one problem: programs over stdin and stdout, or calls of Python functions.
+// Tests are the tests of one problem: programs over stdin and stdout, or calls of functions.
 type Tests struct {
 	Language string // Python, Go or CPP
 	Stdio    []Case // for programs
 
-	// For Python functions. Prelude and Setup are the data set's own code and are run with the tests, Prelude also before
-	// the answer. Each of Asserts is one test: statements that raise where the answer is wrong.
+	// For functions. Prelude and Setup are the data set's own code and are run with the tests, Prelude also before the
+	// answer. Each of Asserts is one test: statements that raise where the answer is wrong. In Go, Prelude is a file that ends
+	// in the open function Entry, and Asserts is one text with test functions.
 	Prelude string
 	Setup   string
 	Entry   string // the function under test; empty: the names that the tests use and do not define
@@ -80,7 +81,8 @@ func defines(source, name string) bool {
 //     it is a call (open-r1, verifiable-coding-problems);
 //   - test_cases or tests: the same list, with the language in language;
 //   - test_list with test_setup_code (MBPP);
-//   - test with entry_point (HumanEval), after the column prompt or the problem's prompt where that is code.
+//   - test with entry_point (HumanEval), after the column prompt or the problem's prompt where that is code; with the
+//     language Go, test functions in Go after a Go prompt (MultiPL-E).
 func ParseTests(p reward.Problem) (Tests, error) {
 	c := p.Columns
 	switch {
@@ -99,6 +101,15 @@ func ParseTests(p reward.Problem) (Tests, error) {
 		t := Tests{Language: Python, Setup: text(c["test_setup_code"]), Entry: text(c["entry_point"])}
 		if err := column(c["test_list"], &t.Asserts); err != nil {
 			return Tests{}, fmt.Errorf("code: column test_list: %w", err)
+		}
+		return t, t.check()
+	case c["test"] != nil && language(text(c["language"])) == Go:
+		t := Tests{Language: Go, Prelude: text(c["prompt"]), Asserts: []string{text(c["test"])}}
+		if goEntry(t.Prelude) == "" {
+			t.Prelude = p.Prompt
+		}
+		if t.Entry = goEntry(t.Prelude); t.Entry == "" {
+			return Tests{}, errors.New("code: the prompt has no Go function to complete")
 		}
 		return t, t.check()
 	case c["test"] != nil:
