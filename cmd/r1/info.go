@@ -36,7 +36,7 @@ func newInfo() *cobra.Command {
 		Example: "  r1 info DIR\n  r1 info model.gguf --json",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("%w: want one model folder, got %d arguments", errUsage, len(args))
+				return fmt.Errorf("%w: want one model folder or .gguf file, got %d arguments", errUsage, len(args))
 			}
 			return nil
 		},

@@ -20,7 +20,7 @@ type modelFlags struct {
 }
 
 func (f *modelFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.model, "model", "", "a Hugging Face model folder, or an id org/name to download (required)")
+	cmd.Flags().StringVar(&f.model, "model", "", "a Hugging Face model folder, a .gguf file, or an id org/name to download (required)")
 	cmd.Flags().StringVar(&f.revision, "revision", "", "of an id: branch, tag or commit; empty: main")
 	cmd.Flags().StringVar(&f.device, "device", "cpu", "where it runs")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "threads; 0: R1_THREADS, else one a core")

@@ -157,7 +157,7 @@ func TestModelCommandErrors(t *testing.T) {
 		{`"a"`, []string{"tokenize", "--model", "../../model/tokenizer/testdata/small/tokenizer.json", "--decode"}, 1, "want a JSON array"},
 		{"", []string{"generate", "--model", dir, "-p", "x"}, 1, "tokenizer"},
 		{"", []string{"generate", "--model", dir, "--max-tokens", "0"}, 2, "--max-tokens is 0"},
-		{"", []string{"info"}, 2, "want one model folder"},
+		{"", []string{"info"}, 2, "want one model folder or .gguf file"},
 		{"", []string{"info", "nowhere"}, 1, "nowhere"},
 	} {
 		code, stdout, stderr := callWith(c.stdin, c.args...)

@@ -51,7 +51,7 @@ func newTokenize() *cobra.Command {
 			return errors.Join(err, w.Flush())
 		},
 	}
-	cmd.Flags().StringVar(&dir, "model", "", "a model folder, its tokenizer.json, or an id org/name to download (required)")
+	cmd.Flags().StringVar(&dir, "model", "", "a model folder, its tokenizer.json, a .gguf file, or an id org/name to download (required)")
 	cmd.Flags().StringVar(&revision, "revision", "", "of an id: branch, tag or commit; empty: main")
 	cmd.Flags().BoolVar(&special, "add-special-tokens", false, "add what the tokenizer's template adds, such as the beginning of sequence")
 	cmd.Flags().BoolVar(&decode, "decode", false, "read arrays of ids and write strings")
