@@ -31,12 +31,14 @@ func (e *tupleExpr) eval(st *state) Value { return &Tuple{Items: st.evalAll(e.it
 
 func (e *dictExpr) eval(st *state) Value {
 	d := &Dict{}
+	keys, values := make([]Value, len(e.keys)), make([]Value, len(e.keys))
 	for i, k := range e.keys {
 		st.step()
 		st.charge(64)
-		key := k.eval(st)
-		h := st.hash(key)
-		d.set(h, key, e.values[i].eval(st))
+		keys[i], values[i] = k.eval(st), e.values[i].eval(st)
+	}
+	for i, k := range keys { // as in Python, once all of them are there
+		d.set(st.hash(k), k, values[i])
 	}
 	return d
 }

@@ -381,7 +381,6 @@ func doTrim(st *state, v Value, p []Value) Value {
 }
 
 func doTruncate(st *state, v Value, p []Value) Value {
-	s := st.wantStr(v, "truncate")
 	end := "..."
 	if p[2] != missing {
 		end = st.wantStr(p[2], "truncate")
@@ -393,9 +392,10 @@ func doTruncate(st *state, v Value, p []Value) Value {
 	if n < length(end) || leeway < 0 {
 		raise("AssertionError", "expected length >= %d, got %d", length(end), n)
 	}
-	if length(s) <= n+leeway {
+	if size, ok := st.len(v); ok && size <= n+leeway {
 		return v
 	}
+	s := st.wantStr(v, "truncate")
 	cut := cutChars(s, n-length(end))
 	if !isTrue(p[1], false) {
 		if i := strings.LastIndexByte(cut, ' '); i >= 0 {
@@ -456,6 +456,7 @@ func doWordCount(st *state, v Value) Value {
 }
 
 func doXMLAttr(st *state, v Value, p []Value) Value {
+	failUndefined(v)
 	d, ok := v.(*Dict)
 	if !ok {
 		raise("AttributeError", "'%s' object has no attribute 'items'", typeName(v))

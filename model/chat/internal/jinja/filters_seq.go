@@ -153,25 +153,26 @@ func doBatch(st *state, v Value, p []Value) Value {
 
 func doSlice(st *state, v Value, p []Value) Value {
 	n := st.wantInt(p[0], 0)
-	items := st.list(v)
-	if n == 0 {
-		raise("ZeroDivisionError", "integer division or modulo by zero")
-	}
-	size, extra := len(items)/max(n, 1), len(items)%max(n, 1)
-	i, at := 0, 0
+	var items []Value
+	i, at := -1, 0
 	return generator(func() (Value, bool) {
+		if i++; i == 0 {
+			if items = st.list(v); n == 0 {
+				raise("ZeroDivisionError", "integer division or modulo by zero")
+			}
+		}
 		if i >= n {
 			return nil, false
 		}
-		end := at + size
-		if i < extra {
+		end := at + len(items)/n
+		if i < len(items)%n {
 			end++
 		}
 		row := st.join(items[at:end], nil)
-		if p[1] != missing && p[1] != nil && i >= extra {
+		if p[1] != missing && p[1] != nil && i >= len(items)%n {
 			row = append(row, p[1])
 		}
-		i, at = i+1, end
+		at = end
 		return &List{row}, true
 	})
 }

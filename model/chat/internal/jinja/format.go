@@ -78,8 +78,10 @@ func (st *state) printf(a Value, s string, v Value) Value {
 		b.WriteString(out)
 	}
 	b.WriteString(s)
-	if _, isDict := v.(*Dict); used < len(items) && !isDict && !mapped {
-		if _, isList := v.(*List); !isList || used > 0 {
+	switch v.(type) {
+	case *Dict, *List, *Range, *undefined: // what has items by key may be left over
+	default:
+		if used < len(items) && !mapped {
 			raise("TypeError", "not all arguments converted during string formatting")
 		}
 	}

@@ -24,8 +24,19 @@ func ask(f func(string) bool) method {
 	return method{noParams, func(_ *state, s string, _ []Value) Value { return f(s) }}
 }
 
-// strMethods are Python's methods of str, but those that make bytes or translation tables.
+// refused is a method that makes bytes or translation tables, which templates have no use for.
+func refused(name string) method {
+	return method{noParams, func(*state, string, []Value) Value {
+		raise("TypeError", "str.%s is not supported", name)
+		return nil
+	}}
+}
+
+// strMethods are Python's methods of str.
 var strMethods = map[string]method{
+	"encode":     refused("encode"),
+	"maketrans":  refused("maketrans"),
+	"translate":  refused("translate"),
 	"upper":      plain(upper),
 	"lower":      plain(lower),
 	"casefold":   plain(func(s string) string { return strings.ReplaceAll(lower(s), "ß", "ss") }),

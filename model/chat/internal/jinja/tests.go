@@ -47,11 +47,11 @@ var tests = map[string]testFunc{
 	"defined":   test0("defined", func(v Value) bool { return !isUndefined(v) }),
 	"undefined": test0("undefined", isUndefined),
 	"filter": func(st *state, v Value, a args) bool {
-		s, _ := text(v)
+		s, _ := st.hash(v).(string)
 		return st.filters[s] != nil
 	},
 	"test": func(st *state, v Value, a args) bool {
-		s, _ := text(v)
+		s, _ := st.hash(v).(string)
 		return st.tests[s] != nil
 	},
 	"none": test0("none", func(v Value) bool { return v == nil }),

@@ -120,7 +120,7 @@ func typeName(v Value) string {
 	case *object:
 		return v.kind
 	}
-	return "function"
+	return "builtin_function_or_method"
 }
 
 // describe is how an undefined value's message names the object.
@@ -384,6 +384,12 @@ func (st *state) hash(v Value) any {
 		return tupleKey(b.String())
 	case *List, *Dict:
 		raise("TypeError", "unhashable type: '%s'", typeName(v))
+	case *view:
+		if v.kind != "dict_values" {
+			raise("TypeError", "unhashable type: '%s'", v.kind)
+		}
+	case *Range:
+		return *v
 	case *undefined:
 		return undefinedKey{}
 	}
