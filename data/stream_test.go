@@ -147,6 +147,7 @@ func TestMix(t *testing.T) {
 	all := readAll(t, finite)
 	require.Len(t, all, 36)
 	requireResumes(t, "mix", finite)
+	requireResumes(t, "a heavy part that ends", Mix(9, Part{named("a", 2), 9}, Part{named("b", 40), 1}, Part{named("c", 40), 1}))
 	endless := Mix(5, Part{Repeat(named("a", 5), 0), 1}, Part{Shuffle(numbered(7), 1, 0), 3})
 	first := take(t, endless, Cursor{}, 4000)
 	a := 0
