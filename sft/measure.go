@@ -25,32 +25,32 @@ func Measure(ctx context.Context, m *model.LM, sequences []Sequence, microTokens
 	total := 0.0
 	for len(sequences) > 0 {
 		n := take(sequences, microTokens)
-		p := packed(sequences[:n])
+		p := Pack(sequences[:n])
 		sequences = sequences[n:]
-		if len(p.rows) == 0 {
+		if len(p.Rows) == 0 {
 			continue
 		}
-		logp, entropy, likeliest := make([]float32, len(p.rows)), make([]float32, len(p.rows)), make([]int32, len(p.rows))
+		logp, entropy, likeliest := make([]float32, len(p.Rows)), make([]float32, len(p.Rows)), make([]int32, len(p.Rows))
 		err := m.Device().Do(ctx, func(s *kernels.Scope) error {
 			s = s.NoGrad()
-			hidden := s.Gather(m.Forward(s, p.ids, p.segs), p.rows)
-			logpT, entropyT := m.Head(s, hidden, p.targets, 1)
-			token, _, _ := m.Sample(s, hidden, kernels.SampleOptions{Temp: make([]float32, len(p.rows)), Counter: make([][4]uint32, len(p.rows))})
+			hidden := s.Gather(m.Forward(s, p.IDs, p.Segs), p.Rows)
+			logpT, entropyT := m.Head(s, hidden, p.Targets, 1)
+			token, _, _ := m.Sample(s, hidden, kernels.SampleOptions{Temp: make([]float32, len(p.Rows)), Counter: make([][4]uint32, len(p.Rows))})
 			return errors.Join(s.Read(logpT, logp), s.Read(entropyT, entropy), s.Read(token, likeliest))
 		})
 		if err != nil {
 			return out, err
 		}
-		for i, w := range p.weights {
+		for i, w := range p.Weights {
 			w := float64(w)
 			total += w
 			out.Loss -= float64(w * float64(logp[i]))
 			out.Entropy += float64(w * float64(entropy[i]))
-			if likeliest[i] == p.targets[i] {
+			if likeliest[i] == p.Targets[i] {
 				out.Accuracy += w
 			}
 		}
-		out.Tokens += len(p.rows)
+		out.Tokens += len(p.Rows)
 	}
 	if total == 0 {
 		return out, errors.New("sft: measure: every weight is 0")

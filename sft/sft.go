@@ -44,6 +44,17 @@ func (q Sequence) weight(i int) float32 {
 	return q.Weights[i]
 }
 
+// Weight is the sum of the weights of what is learnt. It fails where there are not as many weights as ids.
+func (q Sequence) Weight() (total float64, err error) {
+	if q.Weights != nil && len(q.Weights) != len(q.IDs) {
+		return 0, fmt.Errorf("%d weights for %d ids", len(q.Weights), len(q.IDs))
+	}
+	for j := 1; j < len(q.IDs); j++ {
+		total += float64(q.weight(j))
+	}
+	return total, nil
+}
+
 // Config is a trainer's constants.
 type Config struct {
 	LearningRate float64        // peak
@@ -105,12 +116,11 @@ func (t *Trainer) Step(ctx context.Context, batch []Sequence) (Stats, error) {
 	st := Stats{LearningRate: t.config.LearningRate * t.config.Schedule(t.opt.Steps())}
 	total := 0.0
 	for i, q := range batch {
-		if q.Weights != nil && len(q.Weights) != len(q.IDs) {
-			return st, fmt.Errorf("sft: sequence %d has %d weights for %d ids", i, len(q.Weights), len(q.IDs))
+		w, err := q.Weight()
+		if err != nil {
+			return st, fmt.Errorf("sft: sequence %d has %w", i, err)
 		}
-		for j := 1; j < len(q.IDs); j++ {
-			total += float64(q.weight(j))
-		}
+		total += w
 	}
 	if !(total > 0) {
 		return st, errors.New("sft: the batch has nothing to learn: every weight is 0")
@@ -156,42 +166,42 @@ func take(batch []Sequence, rows int) int {
 	return len(batch)
 }
 
-// pass is packed sequences and what is learnt of them.
-type pass struct {
-	ids, rows, targets []int32
-	segs               kernels.Segs
-	weights            []float32
+// Packed is sequences end to end and what is learnt of them: Targets[i], weighed by Weights[i], after row Rows[i] of the packed ids.
+type Packed struct {
+	IDs, Rows, Targets []int32
+	Segs               kernels.Segs
+	Weights            []float32
 }
 
-// packed lays sequences end to end. Nothing follows a sequence's last token, so it is a target only.
-func packed(batch []Sequence) (p pass) {
+// Pack lays sequences end to end. Nothing follows a sequence's last token, so it is a target only.
+func Pack(batch []Sequence) (p Packed) {
 	var lengths []int
 	for _, q := range batch {
 		if len(q.IDs) < 2 {
 			continue
 		}
-		start := int32(len(p.ids))
-		p.ids, lengths = append(p.ids, q.IDs[:len(q.IDs)-1]...), append(lengths, len(q.IDs)-1)
+		start := int32(len(p.IDs))
+		p.IDs, lengths = append(p.IDs, q.IDs[:len(q.IDs)-1]...), append(lengths, len(q.IDs)-1)
 		for j := 1; j < len(q.IDs); j++ {
 			if w := q.weight(j); w != 0 {
-				p.rows, p.targets, p.weights = append(p.rows, start+int32(j)-1), append(p.targets, q.IDs[j]), append(p.weights, w)
+				p.Rows, p.Targets, p.Weights = append(p.Rows, start+int32(j)-1), append(p.Targets, q.IDs[j]), append(p.Weights, w)
 			}
 		}
 	}
-	p.segs = kernels.PackedSegs(lengths...)
+	p.Segs = kernels.PackedSegs(lengths...)
 	return p
 }
 
 func (t *Trainer) micro(ctx context.Context, policy Policy, batch []Sequence, total float64, st *Stats) error {
-	p := packed(batch)
-	if len(p.rows) == 0 {
+	p := Pack(batch)
+	if len(p.Rows) == 0 {
 		return nil
 	}
-	st.Tokens += len(p.ids)
-	st.Targets += len(p.targets)
+	st.Tokens += len(p.IDs)
+	st.Targets += len(p.Targets)
 	return policy.Device().Do(ctx, func(s *kernels.Scope) error {
-		logp, _ := policy.LogProbs(s, p.ids, p.segs, p.rows, p.targets, 1)
-		weight := s.FromF32(p.weights)
+		logp, _ := policy.LogProbs(s, p.IDs, p.Segs, p.Rows, p.Targets, 1)
+		weight := s.FromF32(p.Weights)
 		if t.config.Weigh != nil {
 			weight = s.Mul(weight, t.config.Weigh(s, logp))
 		}
