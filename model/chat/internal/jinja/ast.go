@@ -122,6 +122,8 @@ type (
 		recursive bool
 		body, els []stmt
 		line      int
+		// Names undefined at the start of the body, and of the else.
+		unset, elsUnset []string
 	}
 	setStmt struct {
 		target expr // nameExpr, tupleExpr or nsTarget
@@ -133,16 +135,19 @@ type (
 		filter expr // nil: none
 		body   []stmt
 		line   int
+		unset  []string
 	}
 	withStmt struct {
 		targets, values []expr
 		body            []stmt
 		line            int
+		unset           []string
 	}
 	filterBlock struct {
 		filter expr
 		body   []stmt
 		line   int
+		unset  []string
 	}
 	macroStmt struct {
 		name string
@@ -157,6 +162,7 @@ type (
 		line int
 	}
 	generationStmt struct {
+		sig  signature
 		body []stmt
 		line int
 	}
@@ -164,11 +170,13 @@ type (
 		body   []stmt
 		scoped bool
 		line   int
+		unset  []string
 	}
 	autoescapeStmt struct {
-		on   expr
-		body []stmt
-		line int
+		on    expr
+		body  []stmt
+		line  int
+		unset []string
 	}
 	flowStmt  struct{ f flow }
 	printStmt struct {
@@ -188,4 +196,5 @@ type signature struct {
 	caller   bool   // the body uses caller
 	varargs  bool
 	kwargs   bool
+	unset    []string // names undefined at the start of the body
 }

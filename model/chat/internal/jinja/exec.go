@@ -103,7 +103,7 @@ func (s *setStmt) exec(st *state) flow {
 
 func (s *setBlock) exec(st *state) flow {
 	st.line = s.line
-	v, f := st.body(s.filter, s.body)
+	v, f := st.body(s.filter, s.body, s.unset)
 	if f != next {
 		return f
 	}
@@ -112,8 +112,8 @@ func (s *setBlock) exec(st *state) flow {
 }
 
 // body renders statements and passes the text through filters, which may be nil.
-func (st *state) body(filter expr, body []stmt) (v Value, f flow) {
-	s := &scope{up: st.scope}
+func (st *state) body(filter expr, body []stmt, unset []string) (v Value, f flow) {
+	s := newScope(st.scope, unset)
 	v = st.capture(s, func() { f = st.run(body) })
 	if filter == nil || f != next {
 		return v, f
@@ -137,7 +137,7 @@ func (e *filterExpr) chain(st *state, v Value) Value {
 
 func (s *filterBlock) exec(st *state) flow {
 	st.line = s.line
-	v, f := st.body(s.filter, s.body)
+	v, f := st.body(s.filter, s.body, s.unset)
 	if f == next {
 		st.write(st.str(v))
 	}
@@ -146,7 +146,7 @@ func (s *filterBlock) exec(st *state) flow {
 
 func (s *withStmt) exec(st *state) flow {
 	st.line = s.line
-	in, outer := &scope{up: st.scope}, st.scope
+	in, outer := newScope(st.scope, s.unset), st.scope
 	for i, t := range s.targets {
 		v := s.values[i].eval(st)
 		st.scope = in
@@ -158,7 +158,7 @@ func (s *withStmt) exec(st *state) flow {
 
 func (s *generationStmt) exec(st *state) flow {
 	st.line = s.line
-	made := st.capture(&scope{up: st.scope}, func() { st.run(s.body) })
+	made := (&macro{"", &s.sig, s.body, st.scope}).call(st, args{}).(string)
 	at := st.main.length()
 	st.marks = append(st.marks, [2]int{at, at + length(made)})
 	st.write(made)
@@ -170,7 +170,7 @@ func (s *blockStmt) exec(st *state) flow {
 	if s.scoped {
 		up = st.scope
 	}
-	st.inner(&scope{up: up}, s.body)
+	st.inner(newScope(up, s.unset), s.body)
 	return next
 }
 
@@ -179,7 +179,7 @@ func (s *autoescapeStmt) exec(st *state) flow {
 	if truth(s.on.eval(st)) {
 		raise("TemplateRuntimeError", "autoescape is not supported")
 	}
-	return st.inner(&scope{up: st.scope}, s.body)
+	return st.inner(newScope(st.scope, s.unset), s.body)
 }
 
 // loop is the loop variable of a for.
@@ -225,7 +225,7 @@ func (s *forStmt) each(st *state, src Value, outer *scope, depth int) {
 	finished := false
 	for l.advance() {
 		st.work(4) // a scope
-		st.scope = &scope{up: outer, vars: make([]binding, 0, 4)}
+		st.scope = newScope(outer, s.unset)
 		st.scope.set("loop", l)
 		st.line = s.line
 		st.assign(s.target, l.current)
@@ -237,7 +237,7 @@ func (s *forStmt) each(st *state, src Value, outer *scope, depth int) {
 	}
 	st.scope = old
 	if !finished && s.els != nil {
-		st.inner(&scope{up: outer}, s.els)
+		st.inner(newScope(outer, s.elsUnset), s.els)
 	}
 	st.depth--
 }
@@ -405,7 +405,7 @@ func (m *macro) attr(name string) (Value, bool) {
 
 // call renders the macro's body with arguments.
 func (m *macro) call(st *state, a args) Value {
-	s, sig := &scope{up: m.scope}, m.sig
+	s, sig := newScope(m.scope, m.sig.unset), m.sig
 	given, taken := make([]Value, len(sig.params)), map[string]bool{}
 	for i, p := range sig.params {
 		given[i] = missing

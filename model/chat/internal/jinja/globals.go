@@ -17,7 +17,7 @@ func (st *state) globals() map[string]Value {
 		"self": &object{kind: "TemplateReference", attr: func(name string) (Value, bool) {
 			b, ok := st.blocks[name]
 			return &function{name, func(st *state, _ args) Value {
-				return st.capture(&scope{up: st.root}, func() { st.run(b.body) })
+				return st.capture(newScope(st.root, b.unset), func() { st.run(b.body) })
 			}}, ok
 		}},
 		"raise_exception": &function{"raise_exception", func(st *state, a args) Value {

@@ -17,6 +17,9 @@ type parser struct {
 	loops      int            // loops open around here whose break would be this body's
 	uses       map[string]int // how often caller, varargs and kwargs are read
 	forDepth   int
+	sym        *symbols
+	frames     []*symbols
+	branch     int // ifs around here within the scope
 }
 
 func (p *parser) cur() token { return p.tokens[p.at] }
@@ -131,18 +134,20 @@ func (p *parser) closed(end string) []stmt {
 }
 
 // scoped runs fn over a part that is a scope of its own: what is missing in it fails even inside an if.
-func (p *parser) scoped(fn func()) {
-	mark := len(p.soft)
+func (p *parser) scoped(sym *symbols, fn func()) {
+	mark, outer, branch := len(p.soft), p.sym, p.branch
+	p.sym, p.branch = sym, 0
 	fn()
+	p.sym, p.branch = outer, branch
 	p.hard = append(p.hard, p.soft[mark:]...)
 	p.soft = p.soft[:mark]
 }
 
 // function is scoped for a part that becomes a function: a break in it leaves no loop outside.
-func (p *parser) function(fn func()) {
+func (p *parser) function(sym *symbols, fn func()) {
 	loops := p.loops
 	p.loops = 0
-	p.scoped(fn)
+	p.scoped(sym, fn)
 	p.loops = loops
 }
 
@@ -165,14 +170,11 @@ func (p *parser) statement() stmt {
 		return p.callTag(t.line)
 	case "generation":
 		g := &generationStmt{line: t.line}
-		p.function(func() { g.body = p.closed("endgeneration") })
+		p.signed(p.frame(&g.sig.unset), &g.sig, func() { g.body = p.closed("endgeneration") })
 		return g
 	case "filter":
-		f := &filterBlock{line: t.line}
-		p.scoped(func() {
-			f.filter = p.filter(nil, true)
-			f.body = p.closed("endfilter")
-		})
+		f := &filterBlock{filter: p.filter(nil, true), line: t.line}
+		p.scoped(p.frame(&f.unset), func() { f.body = p.closed("endfilter") })
 		return f
 	case "with":
 		return p.withTag(t.line)
@@ -180,7 +182,7 @@ func (p *parser) statement() stmt {
 		return p.blockTag(t.line)
 	case "autoescape":
 		a := &autoescapeStmt{on: p.expression(true), line: t.line}
-		p.scoped(func() { a.body = p.closed("endautoescape") })
+		p.scoped(p.frame(&a.unset), func() { a.body = p.closed("endautoescape") })
 		return a
 	case "print":
 		s := &printStmt{line: t.line}
@@ -213,12 +215,15 @@ func (p *parser) ifTag(line int) stmt {
 	s, mark := &ifStmt{line: line}, len(p.soft)
 	for {
 		s.tests = append(s.tests, p.tuple(false))
+		p.branch++
 		s.bodies = append(s.bodies, p.body("elif", "else", "endif"))
-		switch p.take().text {
-		case "elif":
-			continue
-		case "else":
+		end := p.take().text
+		if end == "else" {
 			s.els = p.closed("endif")
+		}
+		p.branch--
+		if end == "elif" {
+			continue
 		}
 		p.soft = p.soft[:mark]
 		return s
@@ -233,7 +238,7 @@ func (p *parser) forTag(line int) stmt {
 		p.unexpected("in")
 	}
 	s.iter = p.tuple(false)
-	p.scoped(func() {
+	p.scoped(p.frame(nil), func() {
 		if p.skipName("if") {
 			s.test = p.expression(true)
 		}
@@ -244,10 +249,14 @@ func (p *parser) forTag(line int) stmt {
 		loops = 0
 	}
 	p.loops = loops + 1
-	p.scoped(func() { s.body = p.body("endfor", "else") })
+	p.scoped(p.frame(&s.unset), func() {
+		p.sym.note("loop", false)
+		p.params(s.target)
+		s.body = p.body("endfor", "else")
+	})
 	p.loops = loops
 	if p.take().text == "else" {
-		p.scoped(func() { s.els = p.closed("endfor") })
+		p.scoped(p.frame(&s.elsUnset), func() { s.els = p.closed("endfor") })
 	}
 	p.forDepth--
 	return s
@@ -256,10 +265,13 @@ func (p *parser) forTag(line int) stmt {
 func (p *parser) setTag(line int) stmt {
 	target := p.target(true)
 	if p.skipOp("=") {
-		return &setStmt{target, p.tuple(true), line}
+		s := &setStmt{target, p.tuple(true), line}
+		p.stores(target)
+		return s
 	}
+	p.stores(target)
 	s := &setBlock{target: target, line: line}
-	p.scoped(func() {
+	p.scoped(p.frame(&s.unset), func() {
 		s.filter = p.filter(nil, false)
 		s.body = p.closed("endset")
 	})
@@ -276,7 +288,12 @@ func (p *parser) withTag(line int) stmt {
 		p.expectOp("=")
 		s.values = append(s.values, p.expression(true))
 	}
-	p.scoped(func() { s.body = p.closed("endwith") })
+	p.scoped(p.frame(&s.unset), func() {
+		for _, t := range s.targets {
+			p.params(t)
+		}
+		s.body = p.closed("endwith")
+	})
 	return s
 }
 
@@ -288,7 +305,9 @@ func (p *parser) blockTag(line int) stmt {
 	s := &blockStmt{scoped: p.skipName("scoped"), line: line}
 	p.blocks[name] = s
 	p.skipName("required")
-	p.function(func() { s.body = p.closed("endblock") })
+	sym := p.frame(&s.unset)
+	sym.up = nil
+	p.function(sym, func() { s.body = p.closed("endblock") })
 	p.skipName(name)
 	return s
 }
@@ -296,22 +315,25 @@ func (p *parser) blockTag(line int) stmt {
 func (p *parser) macroTag(line int) stmt {
 	s := &macroStmt{name: p.expect(tName).text, line: line}
 	p.assignable(s.name, line)
-	p.signature(&s.sig)
-	p.signed(&s.sig, func() { s.body = p.closed("endmacro") })
+	p.sym.note(s.name, p.branch == 0)
+	sym := p.frame(&s.sig.unset)
+	p.scoped(sym, func() { p.signature(&s.sig) })
+	p.signed(sym, &s.sig, func() { s.body = p.closed("endmacro") })
 	return s
 }
 
 func (p *parser) callTag(line int) stmt {
 	s := &callBlock{line: line}
+	sym := p.frame(&s.sig.unset)
 	if p.isOp("(") {
-		p.signature(&s.sig)
+		p.scoped(sym, func() { p.signature(&s.sig) })
 	}
 	call, ok := p.expression(true).(*callExpr)
 	if !ok {
 		p.fail(line, "expected call")
 	}
 	s.call = call
-	p.signed(&s.sig, func() { s.body = p.closed("endcall") })
+	p.signed(sym, &s.sig, func() { s.body = p.closed("endcall") })
 	return s
 }
 
@@ -333,15 +355,16 @@ func (p *parser) signature(sig *signature) {
 			p.fail(t.line, "duplicate argument '%s' in function definition", t.text)
 		}
 		sig.params = append(sig.params, t.text)
+		p.sym.note(t.text, false)
 	}
 	p.at++
 }
 
 // signed reads the body of a macro or call block, noting which special names it uses.
-func (p *parser) signed(sig *signature, body func()) {
+func (p *parser) signed(sym *symbols, sig *signature, body func()) {
 	uses := p.uses
 	p.uses = map[string]int{}
-	p.function(body)
+	p.function(sym, body)
 	has := func(name string) bool { return p.uses[name] > 0 && !slices.Contains(sig.params, name) }
 	sig.caller, sig.varargs, sig.kwargs = has("caller"), has("varargs"), has("kwargs")
 	if i := slices.Index(sig.params, "caller"); i >= 0 && p.uses["caller"] > 0 && i < len(sig.params)-len(sig.defaults) {

@@ -171,6 +171,7 @@ func (p *parser) primary() expr {
 			return &constExpr{nil}
 		}
 		p.uses[t.text]++
+		p.sym.note(t.text, false)
 		return &nameExpr{t.text, t.line}
 	case tString:
 		s := t.text

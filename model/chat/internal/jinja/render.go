@@ -9,6 +9,7 @@ import (
 type Template struct {
 	body   []stmt
 	blocks map[string]*blockStmt
+	unset  []string // names undefined at the start
 }
 
 // Parse reads a template. Its error is an *Error with the line.
@@ -22,11 +23,14 @@ func Parse(src string) (t *Template, err error) {
 	p := &parser{blocks: map[string]*blockStmt{}, uses: map[string]int{}}
 	defer rescue(&err, func() int { return 0 })
 	p.tokens = lex(src)
-	body := p.statements()
+	t = &Template{}
+	p.sym = p.frame(&t.unset)
+	t.body, t.blocks = p.statements(), p.blocks
+	p.resolve()
 	for _, e := range append(p.hard, p.soft...) {
 		return nil, e
 	}
-	return &Template{body, p.blocks}, nil
+	return t, nil
 }
 
 // Result is a rendered text with the byte ranges that {% generation %} blocks made, inner ones before outer ones.
@@ -49,7 +53,7 @@ func (t *Template) Render(vars *Dict, o Options) (r Result, err error) {
 	for i, k := range vars.keys {
 		given.base[k.(string)] = vars.vals[i]
 	}
-	st.root = &scope{up: given}
+	st.root = newScope(given, t.unset)
 	st.scope = st.root
 	st.main = &buffer{}
 	st.out = st.main
@@ -101,6 +105,15 @@ type binding struct {
 	v    Value
 }
 
+// newScope makes a scope with names that are undefined in it until they are set.
+func newScope(up *scope, unset []string) *scope {
+	s := &scope{up: up, vars: make([]binding, 0, 4+len(unset))}
+	for _, name := range unset {
+		s.vars = append(s.vars, binding{name, missing})
+	}
+	return s
+}
+
 func (s *scope) set(name string, v Value) {
 	for i := range s.vars {
 		if s.vars[i].name == name {
@@ -115,7 +128,7 @@ func (s *scope) get(name string) (Value, bool) {
 	for ; s != nil; s = s.up {
 		for i := range s.vars {
 			if s.vars[i].name == name {
-				return s.vars[i].v, true
+				return s.vars[i].v, s.vars[i].v != missing
 			}
 		}
 		if v, ok := s.base[name]; ok {
