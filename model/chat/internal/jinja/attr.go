@@ -127,6 +127,8 @@ func (st *state) attribute(v Value, name string) (Value, bool) {
 			return v.stop, true
 		case "step":
 			return v.step, true
+		case "count", "index":
+			return listAttr(v, st.list(v), name)
 		}
 	case *namespace:
 		return v.vars.Get(name)
