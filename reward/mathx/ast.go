@@ -102,8 +102,30 @@ func (n *node) addVars(seen map[string]bool, bound []string) {
 	}
 }
 
-// String is the canonical form: plain notation, constants folded where they are rational, every product explicit.
+// String is plain notation with every product explicit.
 func (n *node) String() string { return n.print(false) }
+
+// folded is n with arithmetic on rational numbers carried out, where that takes few steps.
+func (n *node) folded() *node {
+	if len(n.args) == 0 {
+		return n
+	}
+	args := make([]*node, len(n.args))
+	numbers := true
+	for i, a := range n.args {
+		args[i] = a.folded()
+		numbers = numbers && args[i].kind == kNum
+	}
+	c := n.with(args)
+	switch n.kind {
+	case kAdd, kMul, kDiv, kNeg, kPow:
+		m := machine{left: 200}
+		if v, err := m.eval(c); numbers && err == nil && v.q != nil {
+			return ratNode(v.q)
+		}
+	}
+	return c
+}
 
 // key is String with the operands of sums and products sorted: equal keys are equal expressions.
 func (n *node) key() string { return n.print(true) }
@@ -184,11 +206,24 @@ func (p printer) node(n *node, level int) {
 		p.w.WriteString(n.s + "_")
 		p.node(n.args[1], 5)
 	case kUnit:
-		p.node(n.args[0], 1)
-		p.w.WriteString(" " + n.unit.String())
+		p.quantity(n)
 	default:
 		p.structure(n)
 	}
+}
+
+// quantity prints a number in the base units: 5 cm is 1/20 m.
+func (p printer) quantity(n *node) {
+	v := n.args[0]
+	if f := n.unit.factor; f.Cmp(big.NewRat(1, 1)) != 0 {
+		if v.kind == kNum {
+			v = ratNode(new(big.Rat).Mul(v.q, f))
+		} else {
+			v = mk(kMul, ratNode(f), v)
+		}
+	}
+	p.node(v, 1)
+	p.w.WriteString(" " + n.unit.String())
 }
 
 func (p printer) structure(n *node) {
@@ -233,6 +268,10 @@ func (p printer) structure(n *node) {
 	case kRatio:
 		p.join(n, ":", 1)
 	default: // kList
+		if n.s != "" && isRange(n) {
+			p.join(n, " "+n.s+" ", 1)
+			return
+		}
 		p.join(n, ", ", 1)
 	}
 }

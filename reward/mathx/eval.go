@@ -35,7 +35,13 @@ func (m *machine) spend(n int) error {
 // spendOn charges for arithmetic on a and b.
 func (m *machine) spendOn(a, b num) error {
 	if a.q == nil || b.q == nil {
-		return m.spend(costBall)
+		w := 0.0 // of the exact one, which is rounded
+		for _, q := range [...]*big.Rat{a.q, b.q} {
+			if q != nil {
+				w += float64(q.Num().BitLen()+q.Denom().BitLen()) / 64
+			}
+		}
+		return m.spend(costBall + int(w*w*costWords/4))
 	}
 	if a.q.IsInt() && b.q.IsInt() {
 		w := float64(a.q.Num().BitLen()+b.q.Num().BitLen()) / 64

@@ -87,8 +87,9 @@ type Expr struct {
 	commas *node // the other reading of 1,234: a list
 }
 
-// String is the canonical form, plain text.
-func (e Expr) String() string { return e.root.String() }
+// String is the canonical form: plain notation, rational arithmetic carried out, quantities in base units. Equal forms are equal
+// answers; equal answers may differ in form, which is for Same to find out.
+func (e Expr) String() string { return e.root.folded().String() }
 
 // Parse reads one answer as it stands in a box: LaTeX or plain notation, without sentences around it.
 func Parse(s string) (Expr, error) {

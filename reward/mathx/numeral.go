@@ -144,7 +144,7 @@ func (l *lexer) exponent(q *big.Rat) error {
 	if n == from || isLetter(l.at(n)) {
 		return nil
 	}
-	if n-from > 4 {
+	if n-from > 3 {
 		return fmt.Errorf("exponent %.10s... is out of range", l.s[l.i:l.i+n])
 	}
 	p, ok := new(big.Rat).SetString("1" + l.s[l.i:l.i+n])

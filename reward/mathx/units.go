@@ -18,9 +18,6 @@ type unit struct {
 
 func (u *unit) String() string {
 	var parts []string
-	if u.factor.Cmp(big.NewRat(1, 1)) != 0 {
-		parts = append(parts, "*"+u.factor.RatString())
-	}
 	for _, d := range slices.Sorted(maps.Keys(u.dims)) {
 		if e := u.dims[d]; e != 1 {
 			d += "^" + itoa(e)
