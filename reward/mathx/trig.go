@@ -96,7 +96,9 @@ func inverseTrig(name string, x num) (num, error) {
 	rest := exactBall(1).sub(v.mul(v))
 	asin := half
 	if rest.isZero() {
-		asin.rad = math.Max(rest.rad/2, -prec+4)
+		if x.q == nil || x.q.Num().CmpAbs(x.q.Denom()) != 0 { // near the end the angle is known to half the bits only
+			asin.rad = math.Max(rest.rad/2, -prec+4)
+		}
 		if v.x.Sign() < 0 {
 			asin = asin.neg()
 		}
