@@ -36,7 +36,7 @@ func (c *comparer) equal(g, a *node) bool {
 	if hasPM(g) || hasPM(a) {
 		return c.equalPM(g, a)
 	}
-	g, a = unwrap(g), unwrap(a)
+	g, a = c.oneOf(unwrap(g)), c.oneOf(unwrap(a))
 	if v, ok := c.text(g, a); ok {
 		return v
 	}
@@ -73,6 +73,14 @@ func unwrap(n *node) *node {
 		n = n.args[0]
 	}
 	return n
+}
+
+// oneOf takes the value out of "15.5 or 31/2", which is one value in two forms.
+func (c *comparer) oneOf(n *node) *node {
+	if n.kind != kList || n.s != "or" || isRange(n) || slices.ContainsFunc(n.args[1:], func(x *node) bool { return !c.equal(n.args[0], x) }) {
+		return n
+	}
+	return n.args[0]
 }
 
 func hasPM(n *node) bool { return n.any(func(n *node) bool { return n.kind == kPM }) }

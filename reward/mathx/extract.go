@@ -131,18 +131,25 @@ var connector = regexp.MustCompile(`^[\s$,;()\\.*]*(?:\band\b|\bor\b|\\text\{\s*
 // joinBack joins the last span with those before it that only a connector separates. Repeated spans count once.
 func joinBack(s string, spans []span) string {
 	last := len(spans) - 1
-	parts := []string{spans[last].inner}
+	parts, seen := []string{spans[last].inner}, []string{spans[last].inner}
 	for i := last; i > 0 && len(parts) < 64; i-- {
 		between := s[spans[i-1].to:spans[i].from]
 		if len(between) > 40 || !connector.MatchString(between) || strings.Contains(between, ". ") || strings.Contains(between, "\n\n") {
 			break
 		}
-		if !slices.Contains(parts, spans[i-1].inner) {
-			parts = append(parts, spans[i-1].inner)
+		if slices.Contains(seen, spans[i-1].inner) {
+			continue
 		}
+		seen = append(seen, spans[i-1].inner)
+		if strings.Contains(between, "or") {
+			parts[len(parts)-1] = " \\text{ or } " + parts[len(parts)-1]
+		} else {
+			parts[len(parts)-1] = " , " + parts[len(parts)-1]
+		}
+		parts = append(parts, spans[i-1].inner)
 	}
 	slices.Reverse(parts)
-	return strings.Join(parts, " , ")
+	return strings.Join(parts, "")
 }
 
 // boxed returns the content of the last box, a list where several stand side by side.
