@@ -83,7 +83,8 @@ var attacks = []attack{
 
 	{name: "memory", fault: "F43", off: []string{"rlimit", "cgroup", "watch"}, limits: bombLimits, run: memoryBomb(unix.MAP_PRIVATE)},
 	{name: "shared memory", fault: "F43", off: []string{"rlimit", "cgroup", "watch"}, limits: bombLimits, run: memoryBomb(unix.MAP_SHARED)},
-	{name: "memory in many processes", fault: "F43", off: []string{"cgroup", "watch"}, limits: bombLimits, run: memoryTree},
+	{name: "memory in many processes", fault: "F43", off: []string{"cgroup", "watch"},
+		limits: Limits{Memory: 128 << 20, Processes: 100, CPU: 20 * time.Second}, run: memoryTree},
 	{name: "memfd", fault: "F43", off: []string{"seccomp"}, limits: bombLimits, run: func(host) string {
 		fd, err := unix.MemfdCreate("x", 0)
 		return got(err, "memfd %d", fd)

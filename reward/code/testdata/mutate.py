@@ -1,6 +1,6 @@
 # Changes one operator, constant or branch of a program at a time, and asks its tests, in the same process, whether they
-# tell. Reads a JSON object {"source", "prelude", "entry", "tests", "count"}, where a prelude's own functions are left alone; writes a list of {"source", "verdict"}, where verdict is
-# "passes", "fails", "slow", or "broken" (does not load).
+# tell. Reads a JSON object {"source", "prelude", "entry", "tests", "count"}, where a prelude's own functions are left alone;
+# writes a list of {"source", "verdict"}, where verdict is "passes", "fails", "slow", or "broken" (does not load).
 import ast, copy, json, os, random, signal, sys, warnings
 
 warnings.simplefilter("ignore")
