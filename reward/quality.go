@@ -76,7 +76,8 @@ func stated(step string) []string {
 	for _, e := range results {
 		values = append(values, e.Right)
 	}
-	for _, at := range boxes.FindAllStringIndex(step, -1) {
+	all := boxes.FindAllStringIndex(step, -1)
+	for _, at := range all[max(0, len(all)-maxStated):] {
 		if inside, closed := untilBrace(step[at[1]:]); closed {
 			values = append(values, inside)
 		}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -176,7 +177,7 @@ func argmax(x []float64) int {
 
 // evidence is how much a word speaks for a language, in nats.
 func evidence(language, text string) float64 {
-	m := models[language]
+	m := models()[language]
 	score := 0.0
 	if m.words[text] {
 		score += isFunctionWord
@@ -223,7 +224,8 @@ type modelOf struct {
 	endings []string
 }
 
-var models = buildModels()
+// models are made when they are first wanted.
+var models = sync.OnceValue(buildModels)
 
 func buildModels() map[string]modelOf {
 	out := map[string]modelOf{}

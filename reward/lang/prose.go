@@ -13,7 +13,7 @@ var (
 	// LaTeX commands, an environment's name with them
 	command = regexp.MustCompile(`\\(?:begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+\*?`)
 	// addresses, markup, and tokens with a sign or digit that words do not have: identifiers, paths, expressions
-	address = regexp.MustCompile(`(?:https?|ftp)://\S+|www\.\S+|\S+@\S+\.\S+|</?[a-zA-Z][^<>]*>`)
+	address = regexp.MustCompile(`(?:https?|ftp)://\S+|www\.\S+|[^\s<>@]+@[^\s<>@]+|</?[a-zA-Z][^<>]*>`)
 	token   = regexp.MustCompile(`\S*[_=+*/^\\{}\[\]<>|~#@&%0-9]\S*|\S*[a-z][A-Z]\S*|[\p{L}\w.]+\([^)\s]*\)\S*|\p{L}+\.\p{Ll}+(?:\.\p{Ll}+)*\(?`)
 	// names of functions in formulas
 	functions = regexp.MustCompile(`\b(?:sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|lim|gcd|lcm|mod|max|min|det|dim|sqrt|frac)\b`)
