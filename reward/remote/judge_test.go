@@ -406,3 +406,78 @@ func TestJudgeRefusesSettings(t *testing.T) {
 		require.Error(t, err)
 	}
 }
+
+// F17: three in ten of 10,000 calls answered badly, in every way a reply's text can be bad: each sample gets its own verdict, none is lost or made up.
+func TestJudgeAmongBadReplies(t *testing.T) {
+	var bad []string
+	for name, handler := range misbehaviour {
+		if strings.HasPrefix(name, "4") || strings.HasPrefix(name, "5") || strings.HasPrefix(name, "2") || strings.HasPrefix(name, "redirect") || name == "too large" {
+			continue
+		}
+		w := httptest.NewRecorder()
+		func() {
+			defer func() { _ = recover() }() // those that need a connection
+			handler(w, httptest.NewRequest("POST", "/", nil))
+			if w.Code == 200 && w.Header().Get("Content-Encoding") == "" {
+				bad = append(bad, w.Body.String())
+			}
+		}()
+	}
+	require.GreaterOrEqual(t, len(bad), 25)
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		j := judge(t, "http://judge", func(c *remote.JudgeConfig) {
+			c.Limits = remote.Limits{Attempts: 20}
+			c.Client = &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+				calls++
+				if calls%10 < 3 {
+					return canned(200, bad[calls/10%len(bad)]), nil
+				}
+				body, _ := io.ReadAll(r.Body)
+				if strings.Contains(string(body), `right`) {
+					return canned(200, verdict("correct")), nil
+				}
+				return canned(200, verdict("incorrect")), nil
+			})}
+		})
+		tally, samples := reward.Tally{}, 0
+		for ; calls < 10000; samples++ {
+			answer, want := fmt.Sprintf("right %d", samples), 1.0
+			if samples%2 == 0 {
+				answer, want = fmt.Sprintf("wrong %d", samples), 0
+			}
+			r := reward.Evaluate(context.Background(), j.Correct(), answered(answer))
+			v, ok := r.Score.Value()
+			require.True(t, ok, r.Err)
+			require.Equal(t, want, v)
+			tally.Add(r.Parts)
+		}
+		require.Equal(t, reward.Tally{"llm_judge": {Scored: samples}}, tally)
+		require.EqualValues(t, calls, j.Asked())
+		t.Logf("measured: %d calls, 3 in 10 bad, %d samples, each with its own verdict", calls, samples)
+	})
+}
+
+func ExampleHTTP() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // yours
+		for d := json.NewDecoder(r.Body); d.More(); {
+			var row struct{ Completion string }
+			if d.Decode(&row) == nil {
+				fmt.Fprintln(w, len(row.Completion))
+			}
+		}
+	}))
+	defer server.Close()
+	f, err := remote.HTTP(remote.HTTPConfig{Name: "length", URL: server.URL})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, r := range reward.EvaluateGroup(context.Background(), f, []reward.Sample{{Completion: "four"}, {Completion: "eleven"}}) {
+		v, _ := r.Score.Value()
+		fmt.Println(r.Parts[0].Name, v)
+	}
+	// Output:
+	// length 4
+	// length 6
+}
