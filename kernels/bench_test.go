@@ -3,6 +3,7 @@ package kernels_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/gor1/gor1/kernels"
@@ -68,5 +69,73 @@ func BenchmarkLinear(b *testing.B) {
 		if err := w.Free(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkHead times the output head with both gradients, alone, beside another model and over kept words, and draws, whole and
+// truncated.
+//
+//	go test ./kernels -run - -bench Head -count 7
+func BenchmarkHead(b *testing.B) {
+	const t, d, v = 64, 896, 50000
+	dev, err := kernels.Open("cpu")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer dev.Close()
+	w, err := dev.NewParam("w", fixed(1, v*d, 0.05), v, d)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer w.Free()
+	u, err := dev.NewParam("u", fixed(2, v*d, 0.05), v, d)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer u.Free()
+	x, targets := fixed(3, t*d, 1), make([]int32, t)
+	keep := every(1000, v, targets)
+	draw := func(cut *kernels.Truncation) func(s *kernels.Scope, x *kernels.Tensor) {
+		return func(s *kernels.Scope, x *kernels.Tensor) {
+			o := kernels.SampleOptions{Counter: make([][4]uint32, t)}
+			if cut == nil {
+				s.SampleHead(x, w.Tensor, o)
+				return
+			}
+			s.SampleHeadKeep(x, w.Tensor, o, slices.Repeat([]kernels.Truncation{*cut}, t))
+		}
+	}
+	for _, c := range []struct {
+		name string
+		run  func(s *kernels.Scope, x *kernels.Tensor)
+	}{
+		{"plain", func(s *kernels.Scope, x *kernels.Tensor) {
+			logp, _ := s.Head(x, w.Tensor, targets, kernels.HeadOptions{})
+			s.Backward([]*kernels.Tensor{s.Sum(logp)}, nil)
+		}},
+		{"kept", func(s *kernels.Scope, x *kernels.Tensor) {
+			logp, _ := s.Head(x, w.Tensor, targets, kernels.HeadOptions{Keep: keep})
+			s.Backward([]*kernels.Tensor{s.Sum(logp)}, nil)
+		}},
+		{"exact KL", func(s *kernels.Scope, x *kernels.Tensor) {
+			logp, _, kl := s.HeadKL(x, w.Tensor, targets, kernels.HeadOther{X: x, W: u.Tensor, Divergence: kernels.ReverseKL}, kernels.HeadOptions{})
+			s.Backward([]*kernels.Tensor{s.Sum(s.Add(logp, kl))}, nil)
+		}},
+		{"draw", draw(nil)},
+		{"draw top-k 50", draw(&kernels.Truncation{TopK: 50})},
+		{"draw top-p 0.95", draw(&kernels.Truncation{TopP: 0.95})},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				err := dev.Do(context.Background(), func(s *kernels.Scope) error {
+					c.run(s, s.Leaf(s.FromF32(x, t, d)))
+					return s.Err()
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(t*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+		})
 	}
 }

@@ -379,3 +379,29 @@ func TestKeepRefused(t *testing.T) {
 	})
 	require.ErrorContains(t, err, "want [T,C], [V,C] with T 2, V 9")
 }
+
+// Values that are not finite give results that are not finite, or some word: never a crash or a word that does not exist.
+func TestHeadSurvivesNonsense(t *testing.T) {
+	const b, d, v = 6, 4, 1100
+	dev := openCPU(t)
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	x := []float32{nan, 0, 0, 0, inf, 1, 1, 1, -inf, 1, 1, 1, 0, 0, 0, 0, 3e38, 3e38, 3e38, 3e38, 1e-45, 0, 0, 0}
+	w := fixed(1, v*d, 2)
+	for _, c := range []kernels.Truncation{{TopK: 7}, {TopP: 0.5}, {MinP: 1}, {TopK: 3, TopP: 0.9, MinP: 0.1}} {
+		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+			xt, wt := s.Leaf(s.FromF32(x, b, d)), s.FromF32(w, v, d)
+			token, _, _, kept := s.SampleHeadKeep(xt, wt, kernels.SampleOptions{Counter: make([][4]uint32, b)}, slices.Repeat([]kernels.Truncation{c}, b))
+			ids, flags := make([]int32, b), make([]int32, kept.Len())
+			require.NoError(t, s.Read(token, ids))
+			require.NoError(t, s.Read(kept, flags))
+			var keep [][]int32
+			for i, id := range ids {
+				keep = append(keep, kernels.KeptWords(flags[i*len(flags)/b:(i+1)*len(flags)/b], v))
+				require.Contains(t, keep[i], id, "%+v, row %d", c, i)
+			}
+			logp, ent, kl := s.HeadKL(xt, wt, ids, kernels.HeadOther{X: xt, W: wt, Divergence: kernels.JSD}, kernels.HeadOptions{Keep: keep})
+			s.Backward([]*kernels.Tensor{s.Sum(s.Add(s.Add(logp, ent), kl))}, nil)
+			return s.Err()
+		}))
+	}
+}
