@@ -20,11 +20,12 @@ var cuts = map[string]struct {
 	ignoreMerges bool
 	bos          bool // where tokenizer.ggml.add_bos_token does not say
 }{
-	"gpt-2":       {split: SplitGPT2},
-	"llama-bpe":   {split: SplitLlama3, ignoreMerges: true, bos: true},
-	"qwen2":       {split: SplitQwen2, nfc: true},
-	"smollm":      {split: SplitSmolLM2},
-	"deepseek-v3": {split: SplitDeepSeek},
+	"gpt-2":            {split: SplitGPT2},
+	"llama-bpe":        {split: SplitLlama3, ignoreMerges: true, bos: true},
+	"qwen2":            {split: SplitQwen2, nfc: true},
+	"smollm":           {split: SplitSmolLM2},
+	"deepseek-v3":      {split: SplitDeepSeek},
+	"deepseek-r1-qwen": {split: SplitQwen2, nfc: true, bos: true},
 }
 
 // Token types of tokenizer.ggml.token_type that matter here.

@@ -45,6 +45,7 @@ func TestFromGGUF(t *testing.T) {
 func TestPresOfGGUF(t *testing.T) {
 	for pre, want := range map[string][]int32{
 		"gpt-2": {260, '3'}, "qwen2": {'1', '2', '3'}, "smollm": {'1', '2', '3'}, "llama-bpe": {257, 260, '3'}, "deepseek-v3": {260, '3'},
+		"deepseek-r1-qwen": {257, '1', '2', '3'},
 	} {
 		tok, err := FromGGUF(metadata(func(m map[string]any) { m["tokenizer.ggml.pre"] = pre }))
 		require.NoError(t, err, pre)
@@ -59,7 +60,7 @@ func TestPresOfGGUF(t *testing.T) {
 
 // The files that are written say the same as the metadata.
 func TestGGUFFiles(t *testing.T) {
-	for _, pre := range []string{"gpt-2", "qwen2", "smollm", "llama-bpe", "deepseek-v3"} {
+	for _, pre := range []string{"gpt-2", "qwen2", "smollm", "llama-bpe", "deepseek-v3", "deepseek-r1-qwen"} {
 		meta := metadata(func(m map[string]any) { m["tokenizer.ggml.pre"] = pre })
 		files, err := GGUFFiles(meta)
 		require.NoError(t, err)
