@@ -116,6 +116,15 @@ func TestLargeConversation(t *testing.T) {
 	require.Greater(t, len(r.Text), 4000*500)
 }
 
+// Very many spans in a long text take one pass over it.
+func TestManySpans(t *testing.T) {
+	r, err := renderCase("{{ 'é' * 999999 }}{% for i in range(50000) %}{% generation %}é{% endgeneration %}{% endfor %}", []byte("{}"))
+	require.NoError(t, err)
+	require.Len(t, r.Spans, 50000)
+	require.Equal(t, [2]int{2 * 999999, 2*999999 + 2}, r.Spans[0])
+	require.Equal(t, [2]int{len(r.Text) - 2, len(r.Text)}, r.Spans[49999])
+}
+
 // attacks are ways in which templates of other engines reached Python's internals, the environment, files or processes.
 func attacks() (out []string) {
 	objects := []string{"''", "[]", "()", "{}", "1", "1.5", "true", "none", "x", "messages", "range", "dict", "namespace()", "cycler('a')", "joiner()", "lipsum", "self", "raise_exception", "''.join", "loop"}

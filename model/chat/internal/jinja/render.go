@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -188,23 +189,22 @@ func (st *state) capture(s *scope, fn func()) string {
 	return made
 }
 
-// spans turns marks in characters into ranges of bytes of the text.
+// spans turns marks in characters into ranges of bytes of the text, in one pass over it.
 func (st *state) spans(text string) [][2]int {
-	out := make([][2]int, len(st.marks))
-	for i, m := range st.marks {
-		for k, chars := range m {
-			out[i][k] = byteOffset(text, chars)
-		}
+	at := make([]*int, 0, 2*len(st.marks))
+	for i := range st.marks {
+		at = append(at, &st.marks[i][0], &st.marks[i][1])
 	}
-	return out
-}
-
-func byteOffset(text string, chars int) int {
+	slices.SortFunc(at, func(a, b *int) int { return *a - *b })
+	chars := 0
 	for i := range text {
-		if chars == 0 {
-			return i
+		for len(at) > 0 && *at[0] == chars {
+			*at[0], at = i, at[1:]
 		}
-		chars--
+		chars++
 	}
-	return len(text)
+	for _, p := range at { // a block whose text was put elsewhere may reach over the end
+		*p = len(text)
+	}
+	return st.marks
 }
