@@ -131,6 +131,14 @@ func (g generation) prompt(tok *tokenizer.Tokenizer, dir, text string) (string, 
 	return r.Text, tok.Encode(r.Text, false), t.Tags(), nil
 }
 
+// splittable is the completion with the tags of its thinking in it, be they special tokens, and without other special tokens.
+func splittable(tok *tokenizer.Tokenizer, ids []int32, tags chat.Tags) string {
+	return tok.Decode(slices.DeleteFunc(slices.Clone(ids), func(id int32) bool {
+		t, _ := tok.Token(id)
+		return tok.IsSpecial(id) && t != tags.Open && t != tags.Close
+	}), false)
+}
+
 func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) error {
 	tok, err := loadTokenizer(dir)
 	if err != nil {
@@ -176,7 +184,7 @@ func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) err
 	enc := json.NewEncoder(cmd.OutOrStdout())
 	enc.SetEscapeHTML(false)
 	whole := tok.Decode(got, true)
-	parts := chat.Split(whole, tags, tags.Opened(before))
+	parts := chat.Split(splittable(tok, got, tags), tags, tags.Opened(before))
 	return enc.Encode(map[string]any{
 		"prompt": prompt, "text": whole, "tokens": got, "stop": stop,
 		"reasoning": parts.Reasoning, "answer": parts.Answer, "closed": parts.Closed,

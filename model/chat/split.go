@@ -13,20 +13,17 @@ func R1Zero() Tags {
 	return Tags{Open: "<think>", Close: "</think>", AnswerOpen: "<answer>", AnswerClose: "</answer>"}
 }
 
-// Tags are the thinking tags that the template's text speaks of; Think where it speaks of none.
+// Tags are the thinking tags that the template's text speaks of; Think where it speaks of none. Where they are special tokens of
+// the tokenizer, a completion has to be decoded with them to be split.
 func (t *Template) Tags() Tags {
+	s, err := t.pick(false)
 	for _, g := range [...]Tags{
 		Think(),
 		{Open: "[THINK]", Close: "[/THINK]"}, // Magistral
-		{Open: "<seed:think>", Close: "</seed:think>"},             // Seed-OSS
-		{Open: "<|START_THINKING|>", Close: "<|END_THINKING|>"},    // Command A Reasoning
-		{Open: "<|inner_prefix|>", Close: "<|inner_suffix|>"},      // Apertus
-		{Open: "<|channel>thought", Close: "<channel|>"},           // Gemma 4
-		{Open: "<|channel|>analysis<|message|>", Close: "<|end|>"}, // gpt-oss
-		{Open: "<longcat_think>", Close: "</longcat_think>"},       // LongCat
-		{Open: "<think_fast>", Close: "</think_fast>"},             // Hunyuan
+		{Open: "<seed:think>", Close: "</seed:think>"},          // Seed-OSS
+		{Open: "<|START_THINKING|>", Close: "<|END_THINKING|>"}, // Command A Reasoning
 	} {
-		if s, err := t.pick(false); err == nil && strings.Contains(s.text, g.Close) {
+		if err == nil && strings.Contains(s.text, g.Open) && strings.Contains(s.text, g.Close) {
 			return g
 		}
 	}
