@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // cgroupBase is where groups can be made: a directory for each controller, equal under v2, empty where it is not
@@ -60,6 +62,7 @@ func probeGroup(file string, dirs ...string) string {
 		if !strings.HasPrefix(d, cgroupRoot) {
 			continue
 		}
+		sweep(d, "gor1-", os.Remove) // fails while there is a process in it
 		probe := filepath.Join(d, groupName())
 		if os.Mkdir(probe, 0o755) != nil {
 			continue
@@ -74,6 +77,18 @@ func probeGroup(file string, dirs ...string) string {
 		}
 	}
 	return ""
+}
+
+// sweep removes what host programs left in dir that were killed before they could: folders named by prefix, the number of
+// their process and one more number.
+func sweep(dir, prefix string, remove func(string) error) {
+	left, _ := filepath.Glob(filepath.Join(dir, prefix+"*-*"))
+	for _, d := range left {
+		var pid, n int
+		if _, err := fmt.Sscanf(filepath.Base(d), prefix+"%d-%d", &pid, &n); err == nil && unix.Kill(pid, 0) == unix.ESRCH {
+			remove(d)
+		}
+	}
 }
 
 // groupCount numbers the groups of this process.

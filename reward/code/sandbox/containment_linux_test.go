@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "60 MiB":
 		sixtyMiB()
+	case "host":
+		hostToKill()
 	default:
 		var h host
 		json.Unmarshal([]byte(os.Getenv(hostEnv)), &h)
@@ -208,7 +210,7 @@ func TestAsNobody(t *testing.T) {
 	}
 	args := []string{"-test.v", "-test.run", "TestRun|TestContainment/namespaces"}
 	if *long {
-		args = []string{"-test.v", "-long", "-test.run", "TestRun|TestLimits|TestCancel|TestCollect|TestContainment|TestLeaks"}
+		args = []string{"-test.v", "-long", "-test.run", "TestRun|TestLimits|TestCancel|TestCollect|TestContainment|TestLeaks|TestHostKilled"}
 	}
 	c := exec.Command(program(t), args...)
 	c.Dir = "/"
@@ -223,5 +225,55 @@ func TestAsNobody(t *testing.T) {
 		if strings.Contains(line, "attacks,") || strings.Contains(line, "--- ") || strings.Contains(line, "does not succeed") {
 			t.Log(strings.TrimSpace(line))
 		}
+	}
+}
+
+// hostToKill is a host program that will be killed in the middle of a run.
+func hostToKill() {
+	s, err := Open(Config{kind: kind(os.Getenv(hostEnv))})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	p, err := s.Start(context.Background(), Command{Args: []string{"/bin/sh", "-c", "echo " + runs + "; while :; do :; done"}, Env: []string{"MARK=" + os.Getenv("MARK")}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	io.Copy(os.Stdout, p.Stdout)
+}
+
+// When the host program is killed, its sandboxes die with it, and its cgroups are swept up by the next one.
+func TestHostKilled(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(string(k), func(t *testing.T) {
+			openTest(t, Config{kind: k})
+			mark := fmt.Sprintf("gor1-host-killed-%d-%d", os.Getpid(), groupCount.Add(1))
+			c := exec.Command("/proc/self/exe")
+			c.Env = []string{attackEnv + "=host", hostEnv + "=" + string(k), "MARK=" + mark, "PATH=" + os.Getenv("PATH")}
+			out, err := c.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, c.Start())
+			b := make([]byte, 100)
+			n, err := out.Read(b)
+			require.NoError(t, err)
+			require.Equal(t, runs+"\n", string(b[:n]))
+			require.NoError(t, c.Process.Kill())
+			c.Wait()
+			require.Eventually(t, func() bool { return survivor(host{Marker: mark}, Result{}) == "" }, 20*time.Second, 20*time.Millisecond)
+			require.Eventually(t, func() bool {
+				s, err := Open(Config{kind: k})
+				if err != nil {
+					return false
+				}
+				s.Close()
+				left := 0
+				for _, pattern := range []string{filepath.Join(s.cgroup.pids, "gor1-"), filepath.Join(s.cgroup.memory, "gor1-"), filepath.Join(os.TempDir(), jobPrefix)} {
+					names, _ := filepath.Glob(fmt.Sprintf("%s%d-*", pattern, c.Process.Pid))
+					left += len(names)
+				}
+				return left == 0
+			}, 20*time.Second, 50*time.Millisecond)
+		})
 	}
 }

@@ -53,6 +53,7 @@ func open(cfg Config, k kind) (*Sandbox, report, error) {
 			return nil, report{}, fmt.Errorf("the kernel has Landlock version %d, it takes 6 (Linux 6.12)", abi)
 		}
 		s.nobody = os.Geteuid() == 0
+		sweep(os.TempDir(), jobPrefix, os.RemoveAll)
 	}
 	if k != kindBubblewrap && !s.isOff("cgroup") { // bubblewrap starts init before it could be put into a group
 		s.cgroup = findCgroups()

@@ -22,6 +22,9 @@ import (
 // graceTime is how long init may take beyond the job's limits before it is killed from outside.
 const graceTime = 5 * time.Second
 
+// jobPrefix begins the names of working directories of kinds without a tmpfs.
+const jobPrefix = "gor1-job-"
+
 // nobodyID is the user that jobs run as where init can be another.
 const nobodyID = 65534
 
@@ -133,7 +136,7 @@ func (s *Sandbox) newSpec(c Command) (*spec, error) {
 		sp.Files = append(sp.Files, fileHead{Name: f.Name, Mode: f.Mode, Size: len(f.Data)})
 	}
 	if s.kind == kindLandlock || s.kind == kindUnsafe {
-		dir, err := os.MkdirTemp("", "gor1-job-")
+		dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", jobPrefix, os.Getpid()))
 		if err != nil {
 			return nil, fmt.Errorf("sandbox: make the job's folder: %w", err)
 		}
