@@ -19,7 +19,7 @@ var hostile = []string{
 
 // Every reward that reads text takes thousands of any of them; what they say is a number or nothing.
 func TestHostileText(t *testing.T) {
-	const size = 3000
+	const size = 1000
 	equal := reward.Rational
 	fs := map[string]reward.Func{
 		"format": reward.Format, "FormatR1": reward.FormatR1, "accuracy": reward.Accuracy, "tag_count": reward.TagCount, "reasoning_steps": reward.ReasoningSteps,
