@@ -50,6 +50,12 @@ func extract(s string, p Policy) ([]string, error) {
 		return nil, fmt.Errorf("mathx: there is no answer")
 	}
 	if len(s) <= 300 {
+		if told := copula.FindAllStringIndex(s, -1); len(told) > 0 && isLetter(s[0]) && !strings.Contains(s, "\n") {
+			if short := sentence(s[told[len(told)-1][1]:]); len(short) > 0 {
+				return append(short[:1], sentence(s)...), nil
+			}
+			return nil, fmt.Errorf("mathx: no answer is stated")
+		}
 		if short := sentence(s); len(short) > 0 {
 			return append(short, lastNumbers(s)...), nil
 		}
@@ -226,10 +232,12 @@ func stated(s string) (string, bool) {
 const maxSentence = 2000
 
 var (
-	stop   = regexp.MustCompile(`(?i)(?:,\s*not|(?:,\s*|\s+)(?:because|since|as|so|which|where|when|rather than|instead of|but|due to|thanks to|if))\s`)
-	full   = regexp.MustCompile(`[.!?][*_]*(?:\s|$)`)
-	denial = regexp.MustCompile(`(?i)^(?:not|never|between|unknown|neither\s\S+\snor)\b`)
-	adverb = regexp.MustCompile(`(?i)^(?:definitely|clearly|simply|therefore|thus|just|equal to|given by|probably|indeed|exactly|approximately|about|[:=])\s*`)
+	stop    = regexp.MustCompile(`(?i)(?:,\s*not|(?:,\s*|\s+)(?:because|since|as|so|which|where|when|rather than|instead of|but|due to|thanks to|if))\s`)
+	full    = regexp.MustCompile(`[.!?][*_]*(?:\s|$)`)
+	copula  = regexp.MustCompile(`(?i)\b(?:is|are|equals|becomes)\s`)
+	negated = regexp.MustCompile(`(?i)\b(?:not|never|cannot)\b|n't\b`)
+	denial  = regexp.MustCompile(`(?i)^(?:not|never|between|unknown|neither\s\S+\snor)\b`)
+	adverb  = regexp.MustCompile(`(?i)^(?:definitely|clearly|simply|therefore|thus|just|equal to|given by|probably|indeed|exactly|approximately|about|[:=])\s*`)
 )
 
 // sentence returns the readings of an answer at the start of running text.
@@ -400,7 +408,7 @@ func lastNumbers(s string) []string {
 	for _, m := range all {
 		distinct[s[m[0]:m[1]]] = true
 	}
-	if len(distinct) > 1 && hedges.MatchString(s) {
+	if len(distinct) > 1 && hedges.MatchString(s) || negated.MatchString(s) {
 		return nil
 	}
 	phrase := strings.TrimRight(cutStop(firstSentence(s[last[0]:])), ".")
