@@ -56,7 +56,7 @@ func runInit(nonce string) int {
 	if !j.sp.Off["fds"] { // what the host program left open must not reach the job
 		unix.CloseRange(controlFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	}
-	if !j.sp.Nobody { // a job of the same user could end init with a signal. Handlers are reset when the job is started
+	if !j.sp.Nobody || j.sp.Off["nobody"] { // a job of the same user could end init with a signal. Handlers are reset when the job is started
 		signal.Notify(make(chan os.Signal, 1))
 	}
 	if j.sp.Inner {
@@ -117,7 +117,7 @@ func (j *job) prepare(control io.Reader) error {
 }
 
 // enter goes to the root and directory the job shall see, and opens proc for watching.
-func (j *job) enter() (err error) {
+func (j *job) enter() error {
 	switch j.sp.Kind {
 	case kindNamespaces:
 		// Taken first: the kernel gives a proc only to a namespace that still sees an uncovered one. In containers that

@@ -83,8 +83,7 @@ func (s *Sandbox) startSpec(ctx context.Context, sp *spec, files []File) (*proc,
 	for i, f := range files {
 		data[i] = f.Data
 	}
-	// A write error means that init died; why is on the status pipe.
-	writeErr := writeFrame(p.control, sp, data...)
+	startErr := writeFrame(p.control, sp, data...) // where it fails, init is dead, and why is on the status pipe
 	var b [1]byte
 	if _, err := io.ReadFull(p.status, b[:]); err == nil && b[0] == statusStarted {
 		return p, nil
@@ -92,15 +91,14 @@ func (s *Sandbox) startSpec(ctx context.Context, sp *spec, files []File) (*proc,
 	var rep report
 	switch err := readFrame(io.MultiReader(bytes.NewReader(b[:]), p.status), &rep); {
 	case ctx.Err() != nil:
-		writeErr = fmt.Errorf("sandbox: not started: %w", context.Cause(ctx))
+		startErr = fmt.Errorf("sandbox: not started: %w", context.Cause(ctx))
 	case err == nil && rep.Err != "":
-		writeErr = fmt.Errorf("sandbox: %s: %s", s.kind, rep.Err)
-	case writeErr == nil:
-		writeErr = fmt.Errorf("sandbox: %s: the first process died before it started the job", s.kind)
-	default:
-		writeErr = fmt.Errorf("sandbox: %s: the first process died: %w", s.kind, writeErr)
+		startErr = fmt.Errorf("sandbox: %s: %s", s.kind, rep.Err)
+	default: // its end closed the pipes; bubblewrap says why
+		said, _ := io.ReadAll(io.LimitReader(p.stderr, 500))
+		startErr = fmt.Errorf("sandbox: %s: the first process died before it started the job: %+q", s.kind, strings.TrimSpace(string(said)))
 	}
-	return nil, errors.Join(writeErr, p.abandon())
+	return nil, errors.Join(startErr, p.abandon())
 }
 
 func newNonce() string {
