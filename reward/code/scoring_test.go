@@ -221,3 +221,31 @@ func TestScoringAttacks(t *testing.T) {
 	require.NoError(t, group.Wait())
 	t.Logf("%d scoring attacks, each with its control", len(cheats))
 }
+
+// Whatever bytes the job sends in place of a reply, the grader neither passes it, nor dies, nor calls the problem broken.
+func TestHostileReplies(t *testing.T) {
+	g := newGrader(t, Config{})
+	replies := []string{"", "null", "[]", "5", `"ok"`, `["ok"]`, `["ok", 5.0]`, `["ok", NaN]`, `["ok", {"l": 5}]`, `["ok", ["f", "five"]]`, `["ok", ["f", 5]]`,
+		`["ok", ["i", "0xg"]]`, `["ok", ["c", "1"]]`, `["ok", ["o", "0"]]`, `["ok", ["o", -1]]`, `["ok", ["g", "add"]]`, `["ok", ["built-in", "all"]]`,
+		`["ok", ["d", [["l"], 1]]]`, `["ok", ["d", 1]]`, `["ok", ["s", ["l"]]]`, `["ok", ["x"]]`, `["ok", []]`, `["err"]`, `["err", 1]`, `["err", ["SystemExit"], ""]`,
+		`["err", ["KeyboardInterrupt"], ""]`, `["err", ["exit"], ""]`, `["err", ["BaseException", "Exception"], 5]`, `["err", ["UnicodeDecodeError"], "x"]`, `["err", ["__import__"], "os"]`,
+		`["test", 0, true, ""]`, `["done", 1]`, `["begin", 0]`, "\\xff\\xfe", "\\x00", strings.Repeat("[", 100000), `["ok", ` + strings.Repeat(`["l", `, 20000) + "1" + strings.Repeat("]", 20001),
+		`["ok", ` + strings.Repeat("9", 10000) + "]", `["ok", ["i", "` + strings.Repeat("f", 100000) + `"]]`}
+	var group errgroup.Group
+	group.SetLimit(2 * runtime.NumCPU())
+	for _, r := range replies {
+		group.Go(func() error {
+			answer := fmt.Sprintf("import os\ndef add(a, b):\n    for fd in range(3, 20):\n        try:\n            os.write(fd, b'''%s\\n''')\n        except OSError:\n            pass\n    os._exit(0)\n", r)
+			rep, err := g.Grade(t.Context(), Tests{Language: Python, Entry: "add", Asserts: []string{"assert add(2, 3) == 5", "assert add(0, 5) == 5"}}, answer)
+			if err != nil || rep.Passed() != 0 || len(rep.Tests) != 2 {
+				t.Errorf("reply %.60q: %v %.300v", r, err, rep)
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+	rep, err := g.Grade(t.Context(), Tests{Language: Python, Entry: "add", Asserts: []string{"assert add(2, 3) == 5"}},
+		"import os\ndef add(a, b):\n    for fd in range(3, 20):\n        try:\n            os.write(fd, b'[\"ok\", 5]\\n')\n        except OSError:\n            pass\n    os._exit(0)\n")
+	require.NoError(t, err)
+	require.True(t, rep.All(), "a well-formed reply on the same way is a value: %+v", rep)
+}
