@@ -43,42 +43,45 @@ func TestMutants(t *testing.T) {
 	if g.cfg.Sandbox.Kind() == "landlock+seccomp" {
 		t.Skip("the mutants' tests fork, which a landlock+seccomp sandbox does not allow")
 	}
-	for name, all := range map[string][]benchmark{"HumanEval": humanEval(t), "MBPP": mbpp(t)} {
-		step, count := 1, 5
-		if !*long {
-			step, count = 60, 2
-		}
-		var mu sync.Mutex
-		total := map[string]int{}
-		var group errgroup.Group
-		group.SetLimit(runtime.NumCPU())
-		for i := 0; i < len(all); i += step {
-			group.Go(func() error {
-				tests, err := ParseTests(all[i].problem)
-				if err != nil {
-					return err
-				}
-				for _, m := range mutants(t, g, tests, all[i].solution, count)[1:] {
-					mu.Lock()
-					total[m.Verdict]++
-					mu.Unlock()
-					if m.Verdict != "passes" && m.Verdict != "fails" {
-						continue
-					}
-					rep, err := g.Grade(t.Context(), tests, m.Source)
-					if err != nil {
-						return fmt.Errorf("%s %d: %w", name, i, err)
-					}
-					if rep.All() != (m.Verdict == "passes") {
-						t.Errorf("%s %d: a mutant that %s in one process: %+v\n%s", name, i, m.Verdict, rep, m.Source)
-					}
-				}
-				return nil
-			})
-		}
-		require.NoError(t, group.Wait())
-		t.Logf("table: %s mutants: %d fail, as they must; %d equivalent under the tests pass; %d too slow and %d that do not load left out",
-			name, total["fails"], total["passes"], total["slow"], total["broken"])
-		require.NotZero(t, total["fails"])
+	t.Run("HumanEval", func(t *testing.T) { judgeMutants(t, g, humanEval(t)) })
+	t.Run("MBPP", func(t *testing.T) { judgeMutants(t, g, mbpp(t)) })
+}
+
+func judgeMutants(t *testing.T, g *Grader, all []benchmark) {
+	step, count := 1, 5
+	if !*long {
+		step, count = 60, 2
 	}
+	var mu sync.Mutex
+	total := map[string]int{}
+	var group errgroup.Group
+	group.SetLimit(runtime.NumCPU())
+	for i := 0; i < len(all); i += step {
+		group.Go(func() error {
+			tests, err := ParseTests(all[i].problem)
+			if err != nil {
+				return err
+			}
+			for _, m := range mutants(t, g, tests, all[i].solution, count)[1:] {
+				mu.Lock()
+				total[m.Verdict]++
+				mu.Unlock()
+				if m.Verdict != "passes" && m.Verdict != "fails" {
+					continue
+				}
+				rep, err := g.Grade(t.Context(), tests, m.Source)
+				if err != nil {
+					return fmt.Errorf("problem %d: %w", i, err)
+				}
+				if rep.All() != (m.Verdict == "passes") {
+					t.Errorf("problem %d: a mutant that %s in one process: %+v\n%s", i, m.Verdict, rep, m.Source)
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+	t.Logf("table: mutants: %d fail, as they must; %d equivalent under the tests pass; %d too slow and %d that do not load left out",
+		total["fails"], total["passes"], total["slow"], total["broken"])
+	require.NotZero(t, total["fails"])
 }
