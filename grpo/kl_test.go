@@ -104,7 +104,7 @@ func klSpreads(t *testing.T, distance float64, batches int) map[string]*spread {
 	out := map[string]*spread{"k1": {}, "k3": {}, "exact": {}}
 	for step := range batches {
 		var ids, rows, to []int32
-		var lengths, completions []int
+		var lengths []int
 		for _, g := range rolloutOf(t, policy, uint32(step), sampling.Options{Temperature: 1, Seed: 3}) {
 			for _, s := range g.Samples {
 				at := int32(len(ids) + len(g.Prompt) - 1)
@@ -112,7 +112,7 @@ func klSpreads(t *testing.T, distance float64, batches int) map[string]*spread {
 					rows = append(rows, at+int32(i))
 				}
 				ids, to = append(append(ids, g.Prompt...), s.Tokens...), append(to, s.Tokens...)
-				lengths, completions = append(lengths, len(g.Prompt)+len(s.Tokens)), append(completions, len(s.Tokens))
+				lengths = append(lengths, len(g.Prompt)+len(s.Tokens))
 			}
 		}
 		m := passed{policy: policy, ref: ref, ids: ids, rows: rows, to: to, segs: kernels.PackedSegs(lengths...)}

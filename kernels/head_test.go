@@ -356,11 +356,11 @@ func TestSampleHeadKeep(t *testing.T) {
 func TestKeepRefused(t *testing.T) {
 	dev := openCPU(t)
 	for want, keep := range map[string][][]int32{
-		"the target 3 is not among": {{0, 1}, {3}},
-		"kept word 1 after 3":       {{3, 1}, {3}},
-		"kept word 9 after 3":       {{3, 9}, {3}},
-		"row 1 keeps words":         {{3}, {}},
-		"not given for each row":    {{3}},
+		"the target 3 is not among":  {{0, 1}, {3}},
+		"kept word 1 after 3":        {{3, 1}, {3}},
+		"kept word 9 after 3":        {{3, 9}, {3}},
+		"row 1 keeps words":          {{3}, {}},
+		"kept words of 1 rows for 2": {{3}},
 	} {
 		err := dev.Do(context.Background(), func(s *kernels.Scope) error {
 			s.Head(s.Zeros(2, 3), s.Zeros(9, 3), []int32{3, 3}, kernels.HeadOptions{Keep: keep})

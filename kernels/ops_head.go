@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"fmt"
 	"math/bits"
 
 	"github.com/gor1/gor1/kernels/internal/native"
@@ -50,114 +51,138 @@ func (s *Scope) HeadKL(x, w *Tensor, targets []int32, other HeadOther, o HeadOpt
 	return s.head("HeadKL", x, w, targets, &other, o)
 }
 
+// headOp is one head at work: what its gradient needs again.
+type headOp struct {
+	name           string
+	x, w           *Tensor
+	here, there    native.HeadModel
+	rows           native.HeadRows
+	beta           float32
+	plain          bool // without another model or kept words: the entries that every backend has
+	logp, ent, kl  *Tensor
+	lse, aux, temp *Tensor
+}
+
 func (s *Scope) head(name string, x, w *Tensor, targets []int32, other *HeadOther, o HeadOptions) (logpT, entropyT, klT *Tensor) {
-	fail := func(format string, args ...any) (a, b, c *Tensor) {
-		return s.fail(name, format, args...), s.dead(), s.dead()
-	}
-	if !s.want(name, x, w) || (o.Temp != nil && !s.want(name, o.Temp)) || (other != nil && !s.want(name, other.X, other.W)) {
+	op := headOp{name: name, x: x, w: w, plain: other == nil && o.Keep == nil, temp: o.Temp}
+	if !s.headFits(op, len(targets), other) || !s.headArgs(&op, targets, other, o) {
 		return s.dead(), s.dead(), s.dead()
 	}
-	if x.n.ND != 2 || w.n.ND != 2 || x.Dim(1) != w.Dim(1) || len(targets) != x.Dim(0) || (o.Temp != nil && o.Temp.Len() != x.Dim(0)) {
-		return fail("x %s, w %s, %d targets, temperatures %s: want [T,D], [V,D], T, [T]", x, w, len(targets), o.Temp)
-	}
-	if other != nil && (other.X.n.ND != 2 || other.W.n.ND != 2 || other.X.Dim(0) != x.Dim(0) || other.W.Dim(0) != w.Dim(0) || other.X.Dim(1) != other.W.Dim(1)) {
-		return fail("the other model's x %s, w %s: want [T,C], [V,C] with T %d, V %d", other.X, other.W, x.Dim(0), w.Dim(0))
-	}
-	if other != nil && !(other.Divergence >= 0 && other.Divergence <= 1) {
-		return fail("divergence %g, want ForwardKL (0) to ReverseKL (1)", other.Divergence)
-	}
-	rows := native.HeadRows{Temp: absent(o.Temp)}
-	keep := func(t *Tensor) native.Tensor { return t.n } // a dead tensor shows in s.Err
-	rows.Target = keep(s.ids(name, targets, w.Dim(0)))
-	if o.Keep != nil {
-		at, ids, err := flatten(o.Keep, len(targets))
-		if err != "" {
-			return fail("%s", err)
-		}
-		rows.KeepAt, rows.Keep = keep(s.FromI32(at)), keep(s.FromI32(ids))
-	}
-	t := x.Dim(0)
-	logp, ent, lse, kl, aux := s.make(name, F32, t), s.make(name, F32, t), s.make(name, F32, t), (*Tensor)(nil), (*Tensor)(nil)
-	var there native.HeadModel
-	beta := float32(0)
-	if other != nil {
-		kl, aux, beta = s.make(name, F32, t), s.make(name, F32, t, 2), float32(other.Divergence)
-		packed, _ := s.packedOf(name, other.W)
-		there = native.HeadModel{X: other.X.n, W: other.W.n, Packed: packed, SoftCap: other.SoftCap}
-	}
-	packed, _ := s.packedOf(name, w)
-	if s.Err() != nil {
-		return s.dead(), s.dead(), s.dead()
-	}
-	here := native.HeadModel{X: x.n, W: w.n, Packed: packed, SoftCap: o.SoftCap}
-	plain := other == nil && o.Keep == nil // the entries that every backend has
 	var err error
-	if plain {
-		err = s.st.dev.be.Head(logp.n, ent.n, lse.n, x.n, w.n, packed, rows.Target, rows.Temp, o.SoftCap)
+	if be := s.st.dev.be; op.plain {
+		err = be.Head(op.logp.n, op.ent.n, op.lse.n, x.n, w.n, op.here.Packed, op.rows.Target, op.rows.Temp, o.SoftCap)
 	} else {
-		err = s.st.dev.be.HeadExt(logp.n, ent.n, lse.n, absent(kl), absent(aux), here, there, rows, beta)
+		err = be.HeadExt(op.logp.n, op.ent.n, op.lse.n, absent(op.kl), absent(op.aux), op.here, op.there, op.rows, op.beta)
 	}
 	if !s.did(name, err, x, w) {
 		return s.dead(), s.dead(), s.dead()
 	}
 	if s.recording(x, w) {
-		outs := []*Tensor{logp, ent}
-		if kl != nil {
-			outs = append(outs, kl)
+		out := []*Tensor{op.logp, op.ent}
+		if op.kl != nil {
+			out = append(out, op.kl)
 		}
-		s.record(name, func(g *Scope) {
-			dlogp := logp.grad
-			if dlogp == nil {
-				dlogp = g.Zeros(t)
-			}
-			var dkl native.Tensor
-			if kl != nil {
-				dkl = absent(kl.grad)
-			}
-			dx := g.like(name, x)
-			packed, ok := g.packedOf(name, w)
-			if dx.dead || dlogp.dead || !ok {
-				return
-			}
-			here.Packed = packed
-			run := func(dw native.Tensor) {
-				var err error
-				if be := g.st.dev.be; plain {
-					err = be.HeadGrad(dx.n, dw, dlogp.n, absent(ent.grad), ent.n, lse.n, x.n, w.n, packed, rows.Target, rows.Temp, o.SoftCap)
-				} else {
-					err = be.HeadExtGrad(dx.n, dw, dlogp.n, absent(ent.grad), dkl, ent.n, lse.n, absent(aux), here, there, rows, beta)
-				}
-				g.did(name, err, x, w)
-			}
-			if w.grads {
-				g.into(w, func(acc *Tensor) { run(acc.n) })
-			} else {
-				run(native.Tensor{})
-			}
-			g.addGrad(x, dx)
-		}, outs...)
+		s.record(name, op.back, out...)
 	}
-	return logp, ent, kl
+	return op.logp, op.ent, op.kl
+}
+
+// headFits checks shapes.
+func (s *Scope) headFits(op headOp, targets int, other *HeadOther) bool {
+	x, w := op.x, op.w
+	if !s.want(op.name, x, w) || (op.temp != nil && !s.want(op.name, op.temp)) || (other != nil && !s.want(op.name, other.X, other.W)) {
+		return false
+	}
+	if x.n.ND != 2 || w.n.ND != 2 || x.Dim(1) != w.Dim(1) || targets != x.Dim(0) || (op.temp != nil && op.temp.Len() != x.Dim(0)) {
+		s.fail(op.name, "x %s, w %s, %d targets, temperatures %s: want [T,D], [V,D], T, [T]", x, w, targets, op.temp)
+		return false
+	}
+	if other == nil {
+		return true
+	}
+	if other.X.n.ND != 2 || other.W.n.ND != 2 || other.X.Dim(0) != x.Dim(0) || other.W.Dim(0) != w.Dim(0) || other.X.Dim(1) != other.W.Dim(1) {
+		s.fail(op.name, "the other model's x %s, w %s: want [T,C], [V,C] with T %d, V %d", other.X, other.W, x.Dim(0), w.Dim(0))
+		return false
+	}
+	if !(other.Divergence >= 0 && other.Divergence <= 1) {
+		s.fail(op.name, "divergence %g, want ForwardKL (0) to ReverseKL (1)", other.Divergence)
+		return false
+	}
+	return true
+}
+
+// headArgs uploads the rows' arguments and allocates the results.
+func (s *Scope) headArgs(op *headOp, targets []int32, other *HeadOther, o HeadOptions) bool {
+	t := op.x.Dim(0)
+	op.rows = native.HeadRows{Target: s.ids(op.name, targets, op.w.Dim(0)).n, Temp: absent(o.Temp)}
+	if o.Keep != nil {
+		at, ids, err := flatten(o.Keep, t)
+		if err != nil {
+			s.fail(op.name, "%w", err)
+			return false
+		}
+		op.rows.KeepAt, op.rows.Keep = s.FromI32(at).n, s.FromI32(ids).n
+	}
+	op.logp, op.ent, op.lse = s.make(op.name, F32, t), s.make(op.name, F32, t), s.make(op.name, F32, t)
+	if other != nil {
+		op.kl, op.aux, op.beta = s.make(op.name, F32, t), s.make(op.name, F32, t, 2), float32(other.Divergence)
+		packed, _ := s.packedOf(op.name, other.W)
+		op.there = native.HeadModel{X: other.X.n, W: other.W.n, Packed: packed, SoftCap: other.SoftCap}
+	}
+	packed, _ := s.packedOf(op.name, op.w)
+	op.here = native.HeadModel{X: op.x.n, W: op.w.n, Packed: packed, SoftCap: o.SoftCap}
+	return s.Err() == nil
+}
+
+// back carries the gradients of the results to x and w.
+func (op headOp) back(g *Scope) {
+	dlogp, dkl, h := op.logp.grad, native.Tensor{}, op.here
+	if dlogp == nil {
+		dlogp = g.Zeros(op.logp.Len())
+	}
+	if op.kl != nil {
+		dkl = absent(op.kl.grad)
+	}
+	dx := g.like(op.name, op.x)
+	var ok bool
+	if h.Packed, ok = g.packedOf(op.name, op.w); !ok || dx.dead || dlogp.dead {
+		return
+	}
+	run := func(dw native.Tensor) {
+		var err error
+		if be := g.st.dev.be; op.plain {
+			err = be.HeadGrad(dx.n, dw, dlogp.n, absent(op.ent.grad), op.ent.n, op.lse.n, h.X, h.W, h.Packed, op.rows.Target, op.rows.Temp, h.SoftCap)
+		} else {
+			err = be.HeadExtGrad(dx.n, dw, dlogp.n, absent(op.ent.grad), dkl, op.ent.n, op.lse.n, absent(op.aux), h, op.there, op.rows, op.beta)
+		}
+		g.did(op.name, err, op.x, op.w)
+	}
+	if op.w.grads {
+		g.into(op.w, func(acc *Tensor) { run(acc.n) })
+	} else {
+		run(native.Tensor{})
+	}
+	g.addGrad(op.x, dx)
 }
 
 // flatten lays the words of n rows end to end and says where each row's begin.
-func flatten(keep [][]int32, n int) (at, ids []int32, err string) {
+func flatten(keep [][]int32, n int) (at, ids []int32, err error) {
 	if len(keep) != n {
-		return nil, nil, "the kept words are not given for each row"
+		return nil, nil, fmt.Errorf("kept words of %d rows for %d", len(keep), n)
 	}
 	total := 0
 	for _, words := range keep {
 		total += len(words)
 	}
 	if total > 1<<31-1 {
-		return nil, nil, "more than 2^31 kept words in one call: take fewer rows"
+		return nil, nil, fmt.Errorf("%d kept words in one call, want less than 2^31: take fewer rows", total)
 	}
 	at, ids = make([]int32, 1, n+1), make([]int32, 0, total)
 	for _, words := range keep {
 		ids = append(ids, words...)
 		at = append(at, int32(len(ids)))
 	}
-	return at, ids, ""
+	return at, ids, nil
 }
 
 // Truncation says which words a sampler chooses among, in this order: the TopK likeliest; of those the likeliest that together have

@@ -5,6 +5,7 @@
 #include "k_norm.h"
 #include "k_attn.h"
 #include "k_head.h"
+#include "k_draw.h"
 #include "k_optim.h"
 
 const cpu_kernels KERNELS = {
