@@ -123,6 +123,20 @@ func TestEveryVariantIsExact(t *testing.T) {
 	}
 }
 
+// A shared prompt under a truncated sampler and the exact KL: the same log-probs and KL, fewer rows.
+func TestSharePromptOfVariants(t *testing.T) {
+	dev := openCPU(t)
+	o := sampling.Options{Temperature: 0.8, Seed: 11, Truncation: kernels.Truncation{TopP: 0.9}}
+	c := variants()["exact KL"]
+	c.LearningRate = 1e-12 // the second step's samples are the same
+	_, plain := train(t, dev, c, o, nil)
+	c.SharePrompt = true
+	_, shared := train(t, dev, c, o, nil)
+	require.Less(t, shared.Trained, plain.Trained)
+	require.InEpsilon(t, plain.KL, shared.KL, 1e-6)
+	require.InEpsilon(t, plain.GradNorm, shared.GradNorm, 1e-5)
+}
+
 // passed is a micro-batch through a tiny model: what the loss reads, as functions of the weights.
 type passed struct {
 	policy, ref *model.LM
