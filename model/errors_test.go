@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -60,4 +61,34 @@ func TestCallErrors(t *testing.T) {
 	}
 	_, err = m.NewCache(-100)
 	require.ErrorContains(t, err, "-100 positions")
+}
+
+// A name that is no folder is looked for by Options.Find; a folder never is.
+func TestLoadFinds(t *testing.T) {
+	dev, err := kernels.Open("cpu")
+	require.NoError(t, err)
+	defer dev.Close()
+	m, err := model.Tiny(dev, 1)
+	require.NoError(t, err)
+	defer m.Close()
+	dir := t.TempDir()
+	require.NoError(t, m.Save(dir))
+	asked := ""
+	find := model.Options{Find: func(name string) (string, error) {
+		if asked = name; name == "org/tiny" {
+			return dir, nil
+		}
+		return "", errors.New("no such model")
+	}}
+	for _, name := range []string{"org/tiny", dir} {
+		asked = ""
+		got, err := model.Load(dev, name, find)
+		require.NoError(t, err)
+		require.NoError(t, got.Close())
+		require.Equal(t, name == "org/tiny", asked != "")
+	}
+	_, err = model.Load(dev, "org/other", find)
+	require.ErrorContains(t, err, "org/other: no such model")
+	_, err = model.Load(dev, "org/tiny", model.Options{})
+	require.ErrorContains(t, err, "no such file")
 }

@@ -3,6 +3,8 @@ package model
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -13,14 +15,34 @@ import (
 // Options say how to load a model.
 type Options struct {
 	MaxPositions int // use fewer positions than the config allows, and save as many; 0: all
+	// Find gives the folder of a name that no folder or file has, such as "Qwen/Qwen3-0.6B": hub.Resolve does, with its options bound.
+	// nil: names are folders, and nothing touches the network.
+	Find func(name string) (dir string, err error)
 }
 
-// Load loads a Hugging Face folder (config.json and safetensors weights) or a .gguf file, in fp32. Quantised weights are
+// Load loads a Hugging Face folder (config.json and safetensors weights), a .gguf file, or what Options.Find finds, in fp32. Quantised weights are
 // expanded: GGUF's as llama.cpp does, DeepSeek's F8 to the values that transformers has in bfloat16. Everything the files say is
 // checked before memory is taken for the weights, and that the device has it.
-func Load(dev *kernels.Device, dir string, o Options) (*LM, error) {
+func Load(dev *kernels.Device, dirOrID string, o Options) (*LM, error) {
+	dir, err := o.find(dirOrID)
+	if err != nil {
+		return nil, err
+	}
 	m, _, err := load(dev, dir, o, false)
 	return m, err
+}
+
+// find is the folder of a name.
+func (o Options) find(name string) (string, error) {
+	_, err := os.Stat(name)
+	if o.Find == nil || err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return name, nil
+	}
+	dir, err := o.Find(name)
+	if err != nil {
+		return "", fmt.Errorf("model: %s: %w", name, err)
+	}
+	return dir, nil
 }
 
 // load loads a model; with score, in place of an output head, the head of a [Scorer].

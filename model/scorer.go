@@ -49,7 +49,11 @@ func newScorer(m *LM, head []float32) (*Scorer, error) {
 }
 
 // LoadScorer loads a folder that [Scorer.Save], or transformers' AutoModelForSequenceClassification with one label, wrote.
-func LoadScorer(dev *kernels.Device, dir string, o Options) (*Scorer, error) {
+func LoadScorer(dev *kernels.Device, dirOrID string, o Options) (*Scorer, error) {
+	dir, err := o.find(dirOrID)
+	if err != nil {
+		return nil, err
+	}
 	m, head, err := load(dev, dir, o, true)
 	if err != nil {
 		return nil, err
