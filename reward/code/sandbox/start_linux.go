@@ -83,12 +83,13 @@ func (s *Sandbox) startSpec(ctx context.Context, sp *spec, files []File) (*proc,
 	for i, f := range files {
 		data[i] = f.Data
 	}
-	startErr := writeFrame(p.control, sp, data...) // where it fails, init is dead, and why is on the status pipe
+	writeFrame(p.control, sp, data...) // where it fails, init is dead, and why is on the status pipe
 	var b [1]byte
 	if _, err := io.ReadFull(p.status, b[:]); err == nil && b[0] == statusStarted {
 		return p, nil
 	}
 	var rep report
+	var startErr error
 	switch err := readFrame(io.MultiReader(bytes.NewReader(b[:]), p.status), &rep); {
 	case ctx.Err() != nil:
 		startErr = fmt.Errorf("sandbox: not started: %w", context.Cause(ctx))
