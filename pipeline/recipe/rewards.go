@@ -133,6 +133,7 @@ func (j *judges) grader() (*code.Grader, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.p.close = append(j.p.close, box.Close)
 	g, err := code.New(code.Config{Sandbox: box})
 	if err != nil {
 		return nil, err

@@ -18,7 +18,10 @@ import (
 	"github.com/gor1/gor1/reward/code/sandbox"
 )
 
-var long = flag.Bool("long", false, "run the long tests: every HumanEval and MBPP problem and its mutants")
+var (
+	long  = flag.Bool("long", false, "run the long tests: every HumanEval and MBPP problem and its mutants")
+	every = flag.Int("every", 1, "with -long: mutants of one problem in so many")
+)
 
 // rows reads a gzipped jsonl file of testdata.
 func rows(t *testing.T, name string) []map[string]any {

@@ -48,7 +48,7 @@ func TestMutants(t *testing.T) {
 }
 
 func judgeMutants(t *testing.T, g *Grader, all []benchmark) {
-	step, count := 1, 5
+	step, count := *every, 5
 	if !*long {
 		step, count = 60, 2
 	}
