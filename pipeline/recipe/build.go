@@ -116,9 +116,6 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	p.Problems = pipeline.NewStream(train, g.Seed, g.Shuffle && g.Curriculum == "")
 	if len(held) > 0 {
 		p.HeldOut = pipeline.HeldOut{Problems: held, Score: reward.Math, Samples: g.EvalSamples, Temperature: float32(g.EvalTemp)}
-		if g.EvalStrategy == "steps" {
-			p.HeldOut.Every = g.EvalSteps
-		}
 	}
 	if err := g.steps(p); err != nil {
 		return err
@@ -181,7 +178,7 @@ func (g *GRPO) reference(base *model.LM, p *Prepared) error {
 	}
 	p.Ref = ref
 	if g.SyncRef {
-		p.Renew = pipeline.Renew{Every: g.SyncSteps, Share: g.SyncAlpha, Ref: ref}
+		p.Renew = pipeline.Renew{Share: g.SyncAlpha, Ref: ref} // steps says how often
 	}
 	return nil
 }
@@ -247,7 +244,8 @@ func (g *GRPO) problems(ctx context.Context, from Sources, p *Prepared, f render
 	return train, held, err
 }
 
-// steps sets batch, steps and schedule.
+// steps sets batch, steps and schedule. The stage counts rollouts, the keys optimiser steps, of which a rollout has several: what falls
+// due inside one happens at its end.
 func (g *GRPO) steps(p *Prepared) error {
 	prompts, mini, err := g.batch(g.Samples)
 	if err != nil {
@@ -259,12 +257,29 @@ func (g *GRPO) steps(p *Prepared) error {
 	if err != nil {
 		return err
 	}
-	if p.Train.Schedule, err = g.schedule(n * mini * max(g.Iterations, 1)); err != nil {
+	each := mini * g.Iterations
+	if p.Train.Schedule, err = g.schedule(n * each); err != nil {
 		return err
 	}
-	p.Every = pipeline.Every{Steps: n}
-	if g.SaveStrategy == "steps" {
-		p.Every.Save = g.SaveSteps
+	if g.MaxSteps > 0 && g.MaxSteps%each != 0 {
+		p.note("max_steps is %d, but a rollout serves %d optimiser steps: %d are taken", g.MaxSteps, each, n*each)
+	}
+	epoch := each * ((p.Problems.Len() + prompts - 1) / prompts)
+	save, err := g.save(epoch)
+	if err != nil {
+		return err
+	}
+	eval, err := g.eval(epoch)
+	if err != nil {
+		return err
+	}
+	rollouts := func(steps int) int { return (steps + each - 1) / each }
+	p.Every, p.HeldOut.Every = pipeline.Every{Steps: n, Save: rollouts(save)}, rollouts(eval)
+	if p.Renew.Ref != nil {
+		if g.SyncSteps < 1 {
+			return fmt.Errorf("recipe: ref_model_sync_steps is %d, want at least 1; sync_ref_model false keeps the reference", g.SyncSteps)
+		}
+		p.Renew.Every = rollouts(g.SyncSteps)
 	}
 	if g.SaveLimit != nil {
 		p.Every.Keep = *g.SaveLimit

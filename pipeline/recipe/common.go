@@ -25,11 +25,11 @@ type Model struct {
 type Output struct {
 	Dir          string `key:"output_dir" help:"the run's directory; a run that is there is resumed" run:"-"`
 	Overwrite    bool   `key:"overwrite_output_dir" help:"remove the run that is there and begin again" run:"-"`
-	SaveStrategy string `key:"save_strategy" help:"steps, or no: only at the end" run:"-"`
-	SaveSteps    int    `key:"save_steps" help:"steps between checkpoints" run:"-"`
+	SaveStrategy string `key:"save_strategy" help:"steps, epoch, or no: only at the end" run:"-"`
+	SaveSteps    int    `key:"save_steps" help:"optimiser steps between checkpoints" run:"-"`
 	SaveLimit    *int   `key:"save_total_limit" help:"checkpoints that stay, the best besides; absent: all" run:"-"`
-	EvalStrategy string `key:"eval_strategy" help:"steps, or no: only at the end"`
-	EvalSteps    int    `key:"eval_steps" help:"steps between measurements on the held-out split"`
+	EvalStrategy string `key:"eval_strategy" help:"steps, epoch, or no: only at the end"`
+	EvalSteps    int    `key:"eval_steps" help:"optimiser steps between measurements on the held-out split"`
 	Seed         uint64 `key:"seed" help:"of draws, data order and fresh weights"`
 }
 
@@ -45,6 +45,26 @@ type Optimizer struct {
 	Beta1        float64        `key:"adam_beta1" help:"decay of the first moment"`
 	Beta2        float64        `key:"adam_beta2" help:"decay of the second moment"`
 	AdamEpsilon  float64        `key:"adam_epsilon" help:"added to the root of the second moment"`
+}
+
+// save is how many optimiser steps lie between checkpoints, of which an epoch has so many; 0: only at the end.
+func (o Output) save(epoch int) (int, error) { return between("save", o.SaveStrategy, o.SaveSteps, epoch) }
+
+// eval is how many lie between measurements.
+func (o Output) eval(epoch int) (int, error) { return between("eval", o.EvalStrategy, o.EvalSteps, epoch) }
+
+func between(key, strategy string, steps, epoch int) (int, error) {
+	switch {
+	case strategy == "no":
+		return 0, nil
+	case strategy == "epoch":
+		return max(epoch, 1), nil
+	case strategy != "steps":
+		return 0, fmt.Errorf("recipe: %s_strategy is %q, want steps, epoch or no", key, strategy)
+	case steps < 1:
+		return 0, fmt.Errorf("recipe: %s_steps is %d, want at least 1; %s_strategy no does without", key, steps, key)
+	}
+	return steps, nil
 }
 
 // defaults as transformers' TrainingArguments has them.

@@ -99,7 +99,7 @@ type Objective struct {
 	EntropyCoef   float64  `key:"entropy_coef" help:"weight of an entropy bonus"`
 	TopEntropy    float64  `key:"top_entropy_quantile" help:"train on this share of the tokens with the highest entropy"`
 	SyncRef       bool     `key:"sync_ref_model" help:"renew the reference while training"`
-	SyncSteps     int      `key:"ref_model_sync_steps" help:"every so many steps (R1: 400)"`
+	SyncSteps     int      `key:"ref_model_sync_steps" help:"every so many optimiser steps (R1: 400)"`
 	SyncAlpha     float64  `key:"ref_model_mixup_alpha" help:"share of the policy in the renewed reference; 1: the policy itself"`
 	Iterations    int      `key:"num_iterations" help:"passes over each batch"`
 	DeviceBatch   int      `key:"per_device_train_batch_size" help:"completions; times gradient_accumulation_steps: those of an optimiser step"`
@@ -158,6 +158,9 @@ func (o Objective) batch(samples int) (prompts, miniBatches int, err error) {
 // rollouts is how many times completions are drawn: each time num_iterations passes in miniBatches optimiser steps.
 func (g GRPO) rollouts(rows, prompts, miniBatches int) (int, error) {
 	perRollout := g.Iterations * miniBatches
+	if g.Iterations < 1 {
+		return 0, fmt.Errorf("recipe: num_iterations is %d, want at least 1", g.Iterations)
+	}
 	if g.MaxSteps > 0 {
 		return (g.MaxSteps + perRollout - 1) / perRollout, nil
 	}

@@ -258,17 +258,16 @@ func (g *SFT) steps(p *PreparedSFT) error {
 		return fmt.Errorf("recipe: loss_type is %q, want nll, chunked_nll or dft", g.Loss)
 	}
 	p.Train.Pass = g.pass(p.Policy)
+	epoch := (p.Rows + p.Batch - 1) / p.Batch
 	p.Every = pipeline.Every{Steps: n}
-	if g.SaveStrategy == "steps" {
-		p.Every.Save = g.SaveSteps
+	if p.Every.Save, err = g.save(epoch); err != nil {
+		return err
 	}
 	if g.SaveLimit != nil {
 		p.Every.Keep = *g.SaveLimit
 	}
-	if g.EvalStrategy == "steps" {
-		p.Eval = g.EvalSteps
-	}
-	return nil
+	p.Eval, err = g.eval(epoch)
+	return err
 }
 
 // pass is the policy as a step sees it: with dropout in its adapter and noise on its embeddings.
