@@ -19,10 +19,12 @@ import (
 )
 
 // Bind adds a flag for every field of the struct that v points to, and of the structs embedded in it. The tags key and help name
-// and explain it; the field's value is the default. A pointer is a value that may be absent.
+// and explain it; the field's value is the default. A pointer is a value that may be absent. The tag null is what YAML's null sets, where
+// that is not the default.
 func Bind(fs *pflag.FlagSet, v any) {
-	fields(reflect.ValueOf(v).Elem(), func(key, help string, f reflect.Value) {
-		fs.Var(&setting{f}, key, help)
+	walk(reflect.ValueOf(v).Elem(), func(t reflect.StructField, f reflect.Value) {
+		key := t.Tag.Get("key")
+		fs.Var(&setting{f, t.Tag.Get("null")}, key, t.Tag.Get("help"))
 		if f.Kind() == reflect.Bool {
 			fs.Lookup(key).NoOptDefVal = "true"
 		}
@@ -46,10 +48,6 @@ func Values(v any) map[string]any {
 	return all
 }
 
-func fields(v reflect.Value, each func(key, help string, f reflect.Value)) {
-	walk(v, func(t reflect.StructField, f reflect.Value) { each(t.Tag.Get("key"), t.Tag.Get("help"), f) })
-}
-
 func walk(v reflect.Value, each func(t reflect.StructField, f reflect.Value)) {
 	for i := range v.NumField() {
 		if t := v.Type().Field(i); t.Anonymous {
@@ -61,7 +59,10 @@ func walk(v reflect.Value, each func(t reflect.StructField, f reflect.Value)) {
 }
 
 // setting is one field as a flag.
-type setting struct{ v reflect.Value }
+type setting struct {
+	v    reflect.Value
+	null string // what YAML's null sets; empty: it leaves the value as it is
+}
 
 // Type is the kind of value, for the help.
 func (s *setting) Type() string {
@@ -218,11 +219,11 @@ func Read(path string, fs *pflag.FlagSet, foreign Foreign) (ignored []string, er
 			continue
 		}
 		seen[key] = top.Content[i].Line
-		if value.Tag == "!!null" {
+		f, ours := settingOf(fs, key)
+		if value.Tag == "!!null" && (!ours || f.Value.(*setting).null == "") {
 			continue
 		}
-		f := fs.Lookup(key)
-		if f == nil {
+		if !ours {
 			why, fault := foreign.judge(key, value)
 			switch {
 			case fault != "":
@@ -235,7 +236,7 @@ func Read(path string, fs *pflag.FlagSet, foreign Foreign) (ignored []string, er
 		if f.Changed {
 			continue
 		}
-		if err := setNode(f, value); err != nil {
+		if err := setNode(f.Value.(*setting), value); err != nil {
 			wrong = append(wrong, fmt.Sprintf("%s: %v", at, err))
 		}
 		f.Changed = true
@@ -244,6 +245,14 @@ func Read(path string, fs *pflag.FlagSet, foreign Foreign) (ignored []string, er
 		return nil, fmt.Errorf("recipe: %s", strings.Join(wrong, "\n  "))
 	}
 	return ignored, nil
+}
+
+// settingOf is the flag of a key; ok is false for a name that is none of the bound ones, such as the command's own --config.
+func settingOf(fs *pflag.FlagSet, key string) (f *pflag.Flag, ok bool) {
+	if f = fs.Lookup(key); f != nil {
+		_, ok = f.Value.(*setting)
+	}
+	return f, ok
 }
 
 // judge tells what to do with a key that is not ours: why it is ignored, or what is wrong with it.
@@ -303,15 +312,17 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// setNode sets a flag from a YAML value.
-func setNode(f *pflag.Flag, n *yaml.Node) error {
-	s, ours := f.Value.(*setting)
+// setNode sets a value from a YAML value.
+func setNode(s *setting, n *yaml.Node) error {
 	switch n.Kind {
 	case yaml.ScalarNode:
-		return f.Value.Set(n.Value)
+		if n.Tag == "!!null" {
+			return s.Set(s.null)
+		}
+		return s.Set(n.Value)
 	case yaml.SequenceNode:
-		if !ours || s.v.Kind() != reflect.Slice {
-			return fmt.Errorf("is a list, want one %s", f.Value.Type())
+		if s.v.Kind() != reflect.Slice {
+			return fmt.Errorf("is a list, want one %s", s.Type())
 		}
 		parts := make([]string, len(n.Content))
 		for i, c := range n.Content {
@@ -322,8 +333,8 @@ func setNode(f *pflag.Flag, n *yaml.Node) error {
 		}
 		return setList(s.v, parts)
 	case yaml.MappingNode:
-		if !ours || s.v.Kind() != reflect.Map {
-			return fmt.Errorf("is a mapping, want one %s", f.Value.Type())
+		if s.v.Kind() != reflect.Map {
+			return fmt.Errorf("is a mapping, want one %s", s.Type())
 		}
 		m := map[string]any{}
 		if err := n.Decode(&m); err != nil {
@@ -338,7 +349,7 @@ func setNode(f *pflag.Flag, n *yaml.Node) error {
 // Keys are the names of v's fields, sorted.
 func Keys(v any) []string {
 	names := map[string]bool{}
-	fields(reflect.ValueOf(v).Elem(), func(key, _ string, _ reflect.Value) { names[key] = true })
+	walk(reflect.ValueOf(v).Elem(), func(t reflect.StructField, _ reflect.Value) { names[t.Tag.Get("key")] = true })
 	return slices.Sorted(maps.Keys(names))
 }
 

@@ -48,10 +48,14 @@ type Optimizer struct {
 }
 
 // save is how many optimiser steps lie between checkpoints, of which an epoch has so many; 0: only at the end.
-func (o Output) save(epoch int) (int, error) { return between("save", o.SaveStrategy, o.SaveSteps, epoch) }
+func (o Output) save(epoch int) (int, error) {
+	return between("save", o.SaveStrategy, o.SaveSteps, epoch)
+}
 
 // eval is how many lie between measurements.
-func (o Output) eval(epoch int) (int, error) { return between("eval", o.EvalStrategy, o.EvalSteps, epoch) }
+func (o Output) eval(epoch int) (int, error) {
+	return between("eval", o.EvalStrategy, o.EvalSteps, epoch)
+}
 
 func between(key, strategy string, steps, epoch int) (int, error) {
 	switch {

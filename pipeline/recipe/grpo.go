@@ -3,6 +3,7 @@ package recipe
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/gor1/gor1/grpo"
 )
@@ -254,7 +255,7 @@ func (o Objective) advantages() (grpo.Advantager, error) {
 
 // scale maps scale_rewards.
 func (o Objective) scale() (grpo.Scale, error) {
-	switch o.ScaleRewards {
+	switch strings.ToLower(o.ScaleRewards) { // True and False are Python's
 	case "group", "true":
 		return grpo.GroupScale(), nil
 	case "batch":

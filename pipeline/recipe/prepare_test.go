@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
+	gor1grpo "github.com/gor1/gor1/grpo"
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
 	"github.com/gor1/gor1/pipeline/recipe"
@@ -103,4 +104,16 @@ func TestStepsAreOptimiserSteps(t *testing.T) {
 	}
 	_, err = sft(t, m, texts, "--save_strategy", "best")
 	require.ErrorContains(t, err, `save_strategy is "best"`)
+}
+
+// Python's False scales nothing, as none does.
+func TestScaleRewards(t *testing.T) {
+	m, data := textModel(t), six(t)
+	for value, want := range map[string]any{"False": gor1grpo.Unscaled, "none": gor1grpo.Unscaled, "True": gor1grpo.PerGroup, "batch": gor1grpo.PerBatch} {
+		p, err := grpo(t, m, data, "--scale_rewards", value)
+		require.NoError(t, err)
+		require.Equal(t, want, p.Train.Scale.By, value)
+	}
+	_, err := grpo(t, m, data, "--scale_rewards", "each")
+	require.ErrorContains(t, err, `scale_rewards is "each"`)
 }

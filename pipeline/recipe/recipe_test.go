@@ -116,6 +116,29 @@ system_prompt: |
 	}
 }
 
+// A null is TRL's None where that means something, Python's True and False are read, another optimiser is refused, and the command's own
+// flags are no keys.
+func TestReadAsTRL(t *testing.T) {
+	g, fs := bound()
+	ignored, err := recipe.Read(file(t, "scale_rewards: False\noptim: adamw_torch_fused\neval_steps: null\n"), fs, recipe.TRL)
+	require.NoError(t, err)
+	require.Empty(t, ignored)
+	require.Equal(t, []any{"False", 500}, []any{g.ScaleRewards, g.EvalSteps})
+
+	s := recipe.NewSFT()
+	texts := pflag.NewFlagSet("sft", pflag.ContinueOnError)
+	recipe.Bind(texts, s)
+	_, err = recipe.Read(file(t, "max_length: null\n"), texts, recipe.TRLSFT)
+	require.NoError(t, err)
+	require.Zero(t, s.Length, "no limit")
+
+	_, fs = bound()
+	fs.String("config", "", "")
+	_, err = recipe.Read(file(t, "config: other.yaml\noptim: adafactor\n"), fs, recipe.TRL)
+	require.ErrorContains(t, err, ":1: config is unknown")
+	require.ErrorContains(t, err, `:2: optim is "adafactor", which this library does not do: the optimiser is AdamW`)
+}
+
 // What Write writes, Read reads: a run's config.yaml makes the same run.
 func TestWriteRead(t *testing.T) {
 	g, _ := bound()

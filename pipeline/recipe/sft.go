@@ -34,7 +34,7 @@ type Texts struct {
 	TrainSplit   string         `key:"dataset_train_split" help:"split to train on"`
 	TestSplit    string         `key:"dataset_test_split" help:"split to measure the loss on, where it is there"`
 	TextField    string         `key:"dataset_text_field" help:"column of rows of text"`
-	Length       int            `key:"max_length" help:"tokens of a sequence; longer ones are cut; 0: no limit"`
+	Length       int            `key:"max_length" help:"tokens of a sequence; longer ones are cut; 0 or null: no limit" null:"0"`
 	Truncation   string         `key:"truncation_mode" help:"keep_start or keep_end"`
 	Packing      bool           `key:"packing" help:"lay several examples into one row of max_length; attention never crosses from one to the next"`
 	Strategy     string         `key:"packing_strategy" help:"bfd, bfd_split or wrapped"`

@@ -40,7 +40,6 @@ func ignored() map[string]string {
 		"the result is a function of the seed alone":                       {"full_determinism", "data_seed"},
 		"dropout is 0 in GRPO":                           {"disable_dropout"},
 		"the best checkpoint is kept whatever the limit": {"load_best_model_at_end", "metric_for_best_model", "greater_is_better"},
-		"one AdamW, fused":                               {"optim"},
 		"weights come from safetensors or GGUF":          {"ignore_bias_buffers", "lora_task_type", "bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage"},
 	} {
 		for _, k := range keys {
@@ -68,6 +67,7 @@ var refused = map[string]string{
 	"lora_target_parameters":        "name modules in lora_target_modules",
 	"label_smoothing_factor":        "labels are not smoothed",
 	"neftune_noise_alpha":           "noise belongs to SFT",
+	"optim":                         "the optimiser is AdamW",
 	"optim_args":                    "AdamW has no others than adam_beta1, adam_beta2 and adam_epsilon",
 	"optim_target_modules":          "every trained parameter is the optimiser's",
 	"num_generations_eval":          "give eval_samples",
@@ -84,5 +84,6 @@ var refused = map[string]string{
 
 var harmless = map[string][]string{
 	"repetition_penalty": {"1", "1.0"}, "router_aux_loss_coef": {"0", "0.0"}, "use_dora": {"false"}, "load_in_8bit": {"false"}, "load_in_4bit": {"false"}, "label_smoothing_factor": {"0", "0.0"},
+	"optim":               {"adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_apex_fused", "adamw_torch_xla", "adamw_torch_npu_fused"},
 	"neftune_noise_alpha": {"0", "0.0"}, "train_sampling_strategy": {"random"}, "multi_objective_aggregation": {"sum_then_normalize"},
 }
