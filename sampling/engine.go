@@ -80,7 +80,9 @@ func Rollout(ctx context.Context, e *Engine, req Request) ([]Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	judges, ctx := errgroup.WithContext(ctx)
+	judging, stop := context.WithCancel(ctx)
+	defer stop()
+	var judges errgroup.Group
 	seats := make(chan struct{}, e.options.Workers)
 	left := map[*Group]*atomic.Int64{}
 	for i := range groups {
@@ -94,14 +96,20 @@ func Rollout(ctx context.Context, e *Engine, req Request) ([]Group, error) {
 		judges.Go(func() error {
 			seats <- struct{}{} // wait here, not in the decoding loop
 			defer func() { <-seats }()
-			e.judge(ctx, req, g, &g.Samples[i])
+			e.judge(judging, req, g, &g.Samples[i])
 			if left[g].Add(-1) == 0 {
-				e.compare(ctx, req, g)
+				e.compare(judging, req, g)
 			}
 			return nil
 		})
 	})
-	if err := errors.Join(err, judges.Wait()); err != nil {
+	if err != nil {
+		stop() // nobody will read the scores
+	}
+	if err = errors.Join(err, judges.Wait()); err == nil {
+		err = ctx.Err() // a judge that was stopped leaves its sample not scored, which is no verdict
+	}
+	if err != nil {
 		return nil, fmt.Errorf("sampling: %w", err)
 	}
 	return groups, nil

@@ -198,6 +198,18 @@ func TestCancel(t *testing.T) {
 	require.Nil(t, groups)
 }
 
+// Cancelled while the last completions are judged, a rollout is no result either: what was not judged looks like what cannot be.
+func TestCancelJudging(t *testing.T) {
+	m := tiny(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	score := func(ctx context.Context, _ reward.Sample) (reward.Score, error) {
+		cancel()
+		return reward.Score{}, ctx.Err()
+	}
+	_, err := sampling.Rollout(ctx, sampling.New(m, sampling.Options{Codec: codec{}, Temperature: 1, MaxTokens: 1}), sampling.Request{Problems: problems(1), Samples: 1, Score: score})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 func TestRequestRefused(t *testing.T) {
 	m := tiny(t)
 	good := sampling.Options{Codec: codec{}, Temperature: 1, MaxTokens: 8}
