@@ -95,18 +95,21 @@ func (f *feeder) read(ctx context.Context) error {
 			break
 		}
 	}
-	if len(all) == 0 {
-		if read > 0 {
-			return fmt.Errorf("pipeline: in %d rows in a row nothing is left to learn: raise max_length, or look at the columns", read)
-		}
-		return fmt.Errorf("pipeline: %w after %d windows of rows", ErrEnd, f.pending.Window)
+	rows, err := f.pack(all)
+	switch {
+	case err != nil:
+		return err
+	case len(rows) > 0:
+		f.rows = rows
+		return nil
+	case read == window || read > 0 && f.pending.Window == 0: // the last few rows of a stream may well be empty
+		return fmt.Errorf("pipeline: in %d rows in a row nothing is left to learn: raise max_length, or look at the columns", read)
 	}
-	var err error
-	f.rows, err = f.pack(all)
-	return err
+	return fmt.Errorf("pipeline: %w after %d windows of rows", ErrEnd, f.pending.Window)
 }
 
-// pack lays examples into rows, in an order drawn from the seed and the window's number.
+// pack lays examples into rows, in an order drawn from the seed and the window's number. A row of nothing but prompts, which a packer that
+// cuts examples can make, is left out: a batch of it would have nothing to learn.
 func (f *feeder) pack(all []sft.Sequence) ([][]sft.Sequence, error) {
 	rows := make([][]sft.Sequence, 0, len(all))
 	if f.Pack == nil {
@@ -132,10 +135,18 @@ func (f *feeder) pack(all []sft.Sequence) ([][]sft.Sequence, error) {
 	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(words[a], words[b]), cmp.Compare(a, b)) })
 	for _, i := range order {
 		var row []sft.Sequence
+		total := 0.0
 		for _, s := range segments[i] {
-			row = append(row, all[s.Example].Cut(s))
+			q := all[s.Example].Cut(s)
+			w, err := q.Weight()
+			if err != nil {
+				return nil, fmt.Errorf("pipeline: example %d of the window has %w", s.Example, err)
+			}
+			row, total = append(row, q), total+w
 		}
-		rows = append(rows, row)
+		if total > 0 {
+			rows = append(rows, row)
+		}
 	}
 	return rows, nil
 }

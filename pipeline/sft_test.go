@@ -21,6 +21,13 @@ import (
 
 // texts are rows that teach to repeat a letter; the empty ones have nothing to learn.
 func texts(t testing.TB) data.Table {
+	table, err := data.ReadAll(context.Background(), inOrder(t), 0)
+	require.NoError(t, err)
+	return table
+}
+
+// inOrder are the rows as a stream that ends.
+func inOrder(t testing.TB) data.Stream {
 	path := filepath.Join(t.TempDir(), "rows.jsonl")
 	var b strings.Builder
 	for i := range 60 {
@@ -33,9 +40,7 @@ func texts(t testing.TB) data.Table {
 	require.NoError(t, os.WriteFile(path, []byte(b.String()), 0o644))
 	set, err := data.Open(context.Background(), path, data.Options{})
 	require.NoError(t, err)
-	table, err := data.ReadAll(context.Background(), set, 0)
-	require.NoError(t, err)
-	return table
+	return set
 }
 
 func prepare(row data.Row) (sft.Sequence, error) {
@@ -127,6 +132,24 @@ func TestFeed(t *testing.T) {
 	f.Prepare = func(data.Row) (sft.Sequence, error) { return sft.Sequence{}, sft.ErrNothing }
 	_, _, err = f.Count(context.Background(), data.Shuffle(texts(t), 1, 1))
 	require.ErrorContains(t, err, "nothing is left to learn")
+
+	f.Prepare, f.Pack = prepare, nil
+	f.Window = 59
+	rows, _, err = f.Count(context.Background(), inOrder(t)) // the 60th row is empty
+	require.NoError(t, err)
+	require.Equal(t, 54, rows)
+	f.Prepare = func(row data.Row) (sft.Sequence, error) {
+		q, err := prepare(row)
+		q.Weights = make([]float32, len(q.IDs)) // a prompt of all but the last token
+		if err == nil {
+			q.Weights[len(q.IDs)-1] = 1
+		}
+		return q, err
+	}
+	f.Pack, f.Max = sft.BestFitSplit, 3
+	rows, _, err = f.Count(context.Background(), inOrder(t))
+	require.NoError(t, err)
+	require.Less(t, rows, 55, "rows of prompts alone are left out: %d", rows)
 
 	g := sftStage(t, 100)
 	g.Feed.Rows = data.Shuffle(texts(t), 1, 1)
