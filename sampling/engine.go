@@ -120,7 +120,7 @@ func (e *Engine) judge(ctx context.Context, req Request, g *Group, s *Sample) {
 	if req.Score == nil {
 		return
 	}
-	r := reward.Evaluate(ctx, req.Score, e.sampleOf(g, s))
+	r := reward.Evaluate(ctx, req.Score, s.reading(g.Problem, e.options.Codec))
 	s.Score, s.Parts = r.Score, r.Parts
 }
 
@@ -131,7 +131,7 @@ func (e *Engine) compare(ctx context.Context, req Request, g *Group) {
 	}
 	group := make([]reward.Sample, len(g.Samples))
 	for i := range group {
-		group[i] = e.sampleOf(g, &g.Samples[i])
+		group[i] = g.Samples[i].reading(g.Problem, e.options.Codec)
 	}
 	for i, r := range reward.EvaluateGroup(ctx, req.Compare, group) {
 		s := &g.Samples[i]
@@ -140,13 +140,13 @@ func (e *Engine) compare(ctx context.Context, req Request, g *Group) {
 	}
 }
 
-// sampleOf is what a reward sees of a sample.
-func (e *Engine) sampleOf(g *Group, s *Sample) reward.Sample {
+// reading is what a reward sees of a sample.
+func (s *Sample) reading(p reward.Problem, codec Codec) reward.Sample {
 	tokens := s.Tokens
 	if s.Stop == StopEOS {
 		tokens = tokens[:len(tokens)-1]
 	}
-	return reward.Sample{Problem: g.Problem, Completion: e.options.Codec.Decode(tokens), Tokens: s.Tokens, Truncated: s.Stop == StopLength}
+	return reward.Sample{Problem: p, Completion: codec.Decode(tokens), Tokens: s.Tokens, Truncated: s.Stop == StopLength}
 }
 
 // groups checks the request and encodes its prompts.
