@@ -22,13 +22,14 @@ type Limits struct {
 	Timeout  time.Duration // of one attempt, from connecting to the last byte; default 60 s
 	Idle     time.Duration // without a byte of the reply, its head included; default 30 s
 	Attempts int           // for one question, the first included; default 4
+	Pause    time.Duration // before the second attempt where the server asks for none; doubled before each further one; default 0.5 s
 	MaxWait  time.Duration // longest pause between attempts, a Retry-After included: a server that asks for more is given up; default 60 s
 	Budget   int64         // requests in all, over the life of the value; default 0: no limit
 	MaxBody  int64         // bytes of a reply; default 1 MiB
 }
 
 func (l Limits) withDefaults() (Limits, error) {
-	if l.Timeout < 0 || l.Idle < 0 || l.Attempts < 0 || l.MaxWait < 0 || l.Budget < 0 || l.MaxBody < 0 {
+	if l.Timeout < 0 || l.Idle < 0 || l.Attempts < 0 || l.Pause < 0 || l.MaxWait < 0 || l.Budget < 0 || l.MaxBody < 0 {
 		return l, fmt.Errorf("remote: limits %+v: a limit below 0", l)
 	}
 	if l.Timeout == 0 {
@@ -39,6 +40,9 @@ func (l Limits) withDefaults() (Limits, error) {
 	}
 	if l.Attempts == 0 {
 		l.Attempts = 4
+	}
+	if l.Pause == 0 {
+		l.Pause = time.Second / 2
 	}
 	if l.MaxWait == 0 {
 		l.MaxWait = time.Minute
@@ -52,15 +56,17 @@ func (l Limits) withDefaults() (Limits, error) {
 // ErrBudget is wrapped by the error of a question that the budget of requests does not cover.
 var ErrBudget = errors.New("the budget of requests is spent")
 
-// client posts with retries.
-type client struct {
+// Client posts with retries; it is what this package's rewards ask through. Its key is in no error, it follows no redirect, and it is safe
+// from any number of goroutines.
+type Client struct {
 	address, key string
 	http         *http.Client
 	limits       Limits
 	asked        atomic.Int64 // requests sent
 }
 
-func newClient(address, key string, h *http.Client, l Limits) (*client, error) {
+// NewClient returns a client of one address; key, if any, is sent as a bearer token. Of h only the transport is used; nil: the default one.
+func NewClient(address, key string, h *http.Client, l Limits) (*Client, error) {
 	l, err := l.withDefaults()
 	if err != nil {
 		return nil, err
@@ -75,15 +81,24 @@ func newClient(address, key string, h *http.Client, l Limits) (*client, error) {
 	if h != nil {
 		own.Transport = h.Transport
 	}
-	return &client{address: address, key: key, http: &own, limits: l}, nil
+	return &Client{address: address, key: key, http: &own, limits: l}, nil
 }
 
-// refused is an answer that no further attempt will better.
-type refused struct{ error }
+// Asked is how many requests were sent so far, retries included.
+func (c *Client) Asked() int64 { return c.asked.Load() }
 
-// post sends body and hands the reply to accept, until accept takes one, an error is final, or the limits are reached. What accept refuses is
+// Refused is an error that no further attempt will better.
+type Refused struct {
+	Code int // of HTTP's reply; 0: there was none
+	error
+}
+
+// Unwrap returns what it wraps.
+func (r Refused) Unwrap() error { return r.error }
+
+// Post sends body and hands the reply to accept, until accept takes one, an error is final, or the limits are reached. What accept refuses is
 // asked again, as is a lost connection, a time-out and the codes 408, 425, 429 and 5xx.
-func (c *client) post(ctx context.Context, contentType string, body []byte, accept func(reply []byte) error) error {
+func (c *Client) Post(ctx context.Context, contentType string, body []byte, accept func(reply []byte) error) error {
 	var last error
 	for attempt := range c.limits.Attempts {
 		if n := c.asked.Add(1); c.limits.Budget > 0 && n > c.limits.Budget {
@@ -95,12 +110,12 @@ func (c *client) post(ctx context.Context, contentType string, body []byte, acce
 			return nil
 		}
 		last = err
-		var final refused
+		var final Refused
 		if errors.As(err, &final) || attempt+1 == c.limits.Attempts {
 			break
 		}
-		if wait == 0 { // 0.5, 1, 2, .. seconds, between half and the whole of it
-			wait = min(time.Second/2<<attempt, c.limits.MaxWait)
+		if wait == 0 { // 1, 2, 4, .. times the pause, between half and the whole of it
+			wait = min(c.limits.Pause<<min(attempt, 20), c.limits.MaxWait)
 			wait = wait/2 + rand.N(wait/2+1)
 		}
 		if wait > c.limits.MaxWait {
@@ -123,14 +138,14 @@ func (c *client) post(ctx context.Context, contentType string, body []byte, acce
 }
 
 // once makes one attempt; wait is what the server asks for, 0 where it does not.
-func (c *client) once(ctx context.Context, contentType string, body []byte, accept func(reply []byte) error) (wait time.Duration, err error) {
+func (c *Client) once(ctx context.Context, contentType string, body []byte, accept func(reply []byte) error) (wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.Timeout)
 	defer cancel()
 	idle := time.AfterFunc(c.limits.Idle, cancel)
 	defer idle.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address, bytes.NewReader(body))
 	if err != nil {
-		return 0, refused{fmt.Errorf("remote: %w", err)}
+		return 0, Refused{0, fmt.Errorf("remote: %w", err)}
 	}
 	req.Header.Set("Content-Type", contentType)
 	if c.key != "" {
@@ -150,11 +165,11 @@ func (c *client) once(ctx context.Context, contentType string, body []byte, acce
 	case code == http.StatusRequestTimeout || code == http.StatusTooEarly || code == http.StatusTooManyRequests || code >= 500:
 		return retryAfter(resp.Header.Get("Retry-After")), fmt.Errorf("remote: the server answered %s", resp.Status)
 	case code != http.StatusOK:
-		return 0, refused{fmt.Errorf("remote: the server answered %s: %s", resp.Status, excerpt(reply))}
+		return 0, Refused{code, fmt.Errorf("remote: the server answered %s: %s", resp.Status, excerpt(reply))}
 	case err != nil:
 		return 0, fmt.Errorf("remote: the reply broke off: %w", err)
 	case int64(len(reply)) > c.limits.MaxBody:
-		return 0, refused{fmt.Errorf("remote: a reply of more than %d bytes", c.limits.MaxBody)}
+		return 0, fmt.Errorf("remote: a reply of more than %d bytes", c.limits.MaxBody)
 	}
 	if err := accept(reply); err != nil {
 		return 0, fmt.Errorf("remote: %w", err)
@@ -189,11 +204,15 @@ func retryAfter(h string) time.Duration {
 }
 
 // clean keeps the key out of an error, whoever wrote it there.
-func (c *client) clean(err error) error {
+func (c *Client) clean(err error) error {
 	if err == nil || c.key == "" || !strings.Contains(err.Error(), c.key) {
 		return err
 	}
 	cleaned := errors.New(strings.ReplaceAll(err.Error(), c.key, "[key]"))
+	var final Refused
+	if errors.As(err, &final) {
+		return Refused{final.Code, cleaned}
+	}
 	for _, known := range []error{ErrBudget, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%w: %w", known, cleaned)

@@ -29,7 +29,7 @@ type JudgeConfig struct {
 // (arXiv 2507.08794). Use it beside a rule, never alone. Safe from any number of goroutines.
 type Judge struct {
 	config JudgeConfig
-	client *client
+	client *Client
 }
 
 // NewJudge checks the configuration; it asks nothing yet.
@@ -46,7 +46,7 @@ func NewJudge(c JudgeConfig) (*Judge, error) {
 	if c.Question == nil {
 		c.Question = func(p reward.Problem) string { return p.Prompt }
 	}
-	client, err := newClient(c.URL, c.Key, c.Client, c.Limits)
+	client, err := NewClient(c.URL, c.Key, c.Client, c.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (j *Judge) Better(other func(s reward.Sample) (answer string, ok bool)) rew
 }
 
 // Asked is how many requests were sent so far, retries included.
-func (j *Judge) Asked() int64 { return j.client.asked.Load() }
+func (j *Judge) Asked() int64 { return j.client.Asked() }
 
 // ask sends instructions and material, and hands the model's text to accept.
 func (j *Judge) ask(ctx context.Context, instructions string, material map[string]string, accept func(content string) error) error {
@@ -168,7 +168,7 @@ func (j *Judge) ask(ctx context.Context, instructions string, material map[strin
 	if err != nil {
 		return fmt.Errorf("remote: %w", err)
 	}
-	return j.client.post(ctx, "application/json", body, func(reply []byte) error {
+	return j.client.Post(ctx, "application/json", body, func(reply []byte) error {
 		var r struct {
 			Choices []struct {
 				Message struct {

@@ -64,7 +64,7 @@ type HTTPConfig struct {
 // HTTP scores samples by a server: rows of JSON are posted, one a line, and one number or null a line comes back, as many as rows. A batch
 // whose reply is anything else is asked again within the limits, and then not scored.
 func HTTP(c HTTPConfig) (reward.GroupFunc, error) {
-	client, err := newClient(c.URL, c.Key, c.Client, c.Limits)
+	client, err := NewClient(c.URL, c.Key, c.Client, c.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func HTTP(c HTTPConfig) (reward.GroupFunc, error) {
 	}), nil
 }
 
-func postRows(ctx context.Context, client *client, batch []reward.Sample) ([]reward.Score, error) {
+func postRows(ctx context.Context, client *Client, batch []reward.Sample) ([]reward.Score, error) {
 	var body bytes.Buffer
 	for _, s := range batch {
 		line, err := encode(s)
@@ -102,7 +102,7 @@ func postRows(ctx context.Context, client *client, batch []reward.Sample) ([]rew
 		body.Write(line)
 	}
 	scores := make([]reward.Score, len(batch))
-	err := client.post(ctx, "application/x-ndjson", body.Bytes(), func(reply []byte) error {
+	err := client.Post(ctx, "application/x-ndjson", body.Bytes(), func(reply []byte) error {
 		lines := strings.Split(strings.TrimSuffix(string(reply), "\n"), "\n")
 		if len(lines) != len(batch) {
 			return fmt.Errorf("%w: %d lines for %d rows", reward.ErrCount, len(lines), len(batch))
