@@ -21,10 +21,12 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/gor1/gor1/kernels/internal/native"
+	"github.com/gor1/gor1/kernels/libtorch"
 )
 
 // Options says how to open a device. The zero value is the right one for most programs.
@@ -33,7 +35,7 @@ type Options struct {
 	ISA      string // instruction set of cpu: "portable", "avx2", "avx512", "neon"; "": the best one here. Bits are equal on all
 	BF16     string // bf16 numerics class: "fma", "dot", "tile"; "": the best one here
 	Fast     bool   // leave exact mode where the backend has a faster one
-	LibTorch string // folder of libtorch; only for "torch" and "cuda:N"
+	LibTorch string // folder of libtorch, only for "torch" and "cuda:N"; "": the one that r1 setup torch was given last
 }
 
 // Limits of a machine that [Device.Measure] measures.
@@ -65,7 +67,8 @@ type Device struct {
 var isaNames = map[string]int32{"": 0, "portable": 1, "avx2": 2, "avx512": 3, "neon": 4}
 var bf16Names = map[string]int32{"": 0, "fma": 1, "dot": 2, "tile": 3}
 
-// Open opens a device: "cpu" is built in. At most one Options may be given.
+// Open opens a device. "cpu" is built in. "torch" (libtorch on the CPU) and "cuda:N" need r1 setup torch once; package libtorch is
+// what it calls. At most one Options may be given.
 func Open(name string, opts ...Options) (*Device, error) {
 	var o Options
 	if len(opts) > 1 {
@@ -73,13 +76,6 @@ func Open(name string, opts ...Options) (*Device, error) {
 	}
 	if len(opts) == 1 {
 		o = opts[0]
-	}
-	switch {
-	case name == "cpu":
-	case name == "torch", name == "cuda", strings.HasPrefix(name, "cuda:"):
-		return nil, fmt.Errorf("kernels: open %s: the libtorch backend is not built into this version; use %q", name, "cpu")
-	default:
-		return nil, fmt.Errorf("kernels: open %q: no such device; known are \"cpu\", \"torch\", \"cuda:N\"", name)
 	}
 	isa, err := lookup("ISA", o.ISA, isaNames)
 	if err != nil {
@@ -89,7 +85,7 @@ func Open(name string, opts ...Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	be, err := native.Open(name, native.Options{Threads: int32(o.Threads), ISA: isa, BF16: bf16, Fast: o.Fast})
+	be, err := backend(name, o.LibTorch, native.Options{Threads: int32(o.Threads), ISA: isa, BF16: bf16, Fast: o.Fast})
 	if err != nil {
 		return nil, fmt.Errorf("kernels: open %s: %w", name, err)
 	}
@@ -98,6 +94,33 @@ func Open(name string, opts ...Options) (*Device, error) {
 		return nil, errors.Join(fmt.Errorf("kernels: open %s: %w", name, err), be.Close())
 	}
 	return &Device{be: be, info: info, name: name, free: map[int64][]block{}}, nil
+}
+
+// backend opens the backend of a device's name.
+func backend(name, dir string, o native.Options) (*native.Backend, error) {
+	ordinal, isCUDA := strings.CutPrefix(name, "cuda:")
+	switch n, err := strconv.Atoi(ordinal); {
+	case name == "cpu":
+		return native.Open(name, o)
+	case name == "torch":
+		o.Device = -1
+	case isCUDA && err == nil && n >= 0 && n < 128:
+		devices, err := native.CUDADevices()
+		if err != nil {
+			return nil, err
+		}
+		if n >= devices {
+			return nil, fmt.Errorf("the driver has %d devices: the first is cuda:0", devices)
+		}
+		o.Device = int32(n)
+	default:
+		return nil, errors.New(`no such device; known are "cpu", "torch", "cuda:N"`)
+	}
+	in, err := libtorch.Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	return native.OpenTorch(native.Torch{Lib: in.Lib(), Shim: in.Shim}, o)
 }
 
 func lookup(field, value string, names map[string]int32) (int32, error) {

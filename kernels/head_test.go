@@ -150,9 +150,10 @@ func headKLCases() []opCase {
 
 // The exact KL over a large vocabulary equals a float64 sum to 1e-5, also where the two models are close and the KL is small; it is
 // never negative; and no call allocates anything as large as [T, V].
-func TestHeadKLIsExact(t *testing.T) {
+func TestHeadKLIsExact(t *testing.T) { headKLIsExact(t, openCPU(t)) }
+
+func headKLIsExact(t *testing.T, dev *kernels.Device) {
 	const n, d, v = 40, 16, 50000
-	dev := openCPU(t)
 	x, w := fixed(3, n*d, 1), fixed(4, v*d, 2)
 	for _, far := range []float64{1, 1e-2, 1e-4, 0} {
 		y := slices.Clone(x)
@@ -353,8 +354,9 @@ func TestSampleHeadKeep(t *testing.T) {
 	}
 }
 
-func TestKeepRefused(t *testing.T) {
-	dev := openCPU(t)
+func TestKeepRefused(t *testing.T) { keepRefused(t, openCPU(t)) }
+
+func keepRefused(t *testing.T, dev *kernels.Device) {
 	for want, keep := range map[string][][]int32{
 		"the target 3 is not among":  {{0, 1}, {3}},
 		"kept word 1 after 3":        {{3, 1}, {3}},
@@ -381,9 +383,10 @@ func TestKeepRefused(t *testing.T) {
 }
 
 // Values that are not finite give results that are not finite, or some word: never a crash or a word that does not exist.
-func TestHeadSurvivesNonsense(t *testing.T) {
+func TestHeadSurvivesNonsense(t *testing.T) { headSurvivesNonsense(t, openCPU(t)) }
+
+func headSurvivesNonsense(t *testing.T, dev *kernels.Device) {
 	const b, d, v = 6, 4, 1100
-	dev := openCPU(t)
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	x := []float32{nan, 0, 0, 0, inf, 1, 1, 1, -inf, 1, 1, 1, 0, 0, 0, 0, 3e38, 3e38, 3e38, 3e38, 1e-45, 0, 0, 0}
 	w := fixed(1, v*d, 2)

@@ -1,13 +1,20 @@
 package kernels
 
-import "github.com/gor1/gor1/kernels/internal/native"
+import (
+	"errors"
 
-// packedOf is w packed for matrix products where w is a parameter, else absent.
+	"github.com/gor1/gor1/kernels/internal/native"
+)
+
+// packedOf is w packed for matrix products where w is a parameter and the backend packs, else absent.
 func (s *Scope) packedOf(op string, w *Tensor) (native.Tensor, bool) {
 	if w.param == nil {
 		return native.Tensor{}, true
 	}
 	p, err := w.param.pack()
+	if errors.Is(err, native.ErrAbsent) {
+		return native.Tensor{}, true
+	}
 	if !s.did(op, err, w) {
 		return native.Tensor{}, false
 	}

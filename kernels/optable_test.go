@@ -576,8 +576,9 @@ func openCPU(t testing.TB, o ...kernels.Options) *kernels.Device {
 }
 
 // Values against the twin, gradients against the twin's finite differences.
-func TestOpsAgainstTwins(t *testing.T) {
-	dev := openCPU(t)
+func TestOpsAgainstTwins(t *testing.T) { opsAgainstTwins(t, openCPU(t)) }
+
+func opsAgainstTwins(t *testing.T, dev *kernels.Device) {
 	for _, c := range opTable() {
 		t.Run(c.name, func(t *testing.T) {
 			in := c.inputs(1)

@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -26,7 +28,7 @@ type environment struct {
 	Memory  int64             `json:"memory_bytes"`
 	Peak    float64           `json:"peak_f32_gflops,omitempty"`
 	Copy    float64           `json:"peak_copy_gbytes,omitempty"`
-	Others  map[string]string `json:"other_devices"`
+	Others  map[string]string `json:"other_devices"` // what they are, or why they do not open
 }
 
 func newEnv() *cobra.Command {
@@ -97,8 +99,16 @@ func inspect(o kernels.Options, measure bool) (environment, error) {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		env.Version = info.Main.Version
 	}
-	if _, err := kernels.Open("cuda:0"); err != nil {
-		env.Others["cuda:0"] = err.Error()
+	for _, name := range []string{"torch", "cuda:0"} {
+		other, err := kernels.Open(name)
+		if err != nil {
+			env.Others[name] = "no: " + err.Error()
+			continue
+		}
+		env.Others[name] = other.String()
+		if err := other.Close(); err != nil {
+			return env, err
+		}
 	}
 	if !measure {
 		return env, nil
@@ -119,7 +129,7 @@ func (e environment) print(cmd *cobra.Command) {
 	if e.Peak > 0 {
 		fmt.Fprintf(w, "measured %.0f GFLOP/s fp32, %.1f GB/s copy\n", e.Peak, e.Copy)
 	}
-	for name, why := range e.Others {
-		fmt.Fprintf(w, "%-8s no: %s\n", name, why)
+	for _, name := range slices.Sorted(maps.Keys(e.Others)) {
+		fmt.Fprintf(w, "%-8s %s\n", name, e.Others[name])
 	}
 }

@@ -26,7 +26,7 @@ const module = "github.com/gor1/gor1"
 
 // rooms lists what each package of the module may import of the module. A package that is not here may import nothing of it.
 var rooms = map[string][]string{
-	"kernels":            {"kernels/internal/native"},
+	"kernels":            {"kernels/internal/native", "kernels/libtorch"},
 	"optim":              {"kernels"},
 	"model":              {"kernels", "model/weights"},
 	"sampling":           {"kernels", "model", "reward", "sampling/pick"},
@@ -51,6 +51,7 @@ var rooms = map[string][]string{
 	"examples/ppo":       {"*"},
 	"examples/distill":   {"*"},
 	"examples/rejection": {"*"},
+	"kernels/libtorch":   {"kernels/internal/native"},
 }
 
 type pkg struct {

@@ -19,6 +19,9 @@ import (
 type Backend struct {
 	api *C.r1_api
 	ctx *C.r1_ctx
+	// turns bounds how many goroutines are inside the backend at once; nil: no bound. libtorch keeps helper threads for each thread
+	// that ever called it, so that without a bound 64 goroutines leave a hundred threads behind.
+	turns chan struct{}
 }
 
 // The layout that the conversions below rely on.
@@ -36,6 +39,11 @@ func Open(name string, o Options) (*Backend, error) {
 		defer C.free(unsafe.Pointer(m))
 		return nil, errors.New(C.GoString(m))
 	}
+	return b.open(o)
+}
+
+// open makes the context of a backend whose table is known.
+func (b *Backend) open(o Options) (*Backend, error) {
 	opt := C.r1_options{device: C.int32_t(o.Device), threads: C.int32_t(o.Threads), isa: C.int32_t(o.ISA), bf16: C.int32_t(o.BF16)}
 	if o.Fast {
 		opt.fast = 1
@@ -44,6 +52,21 @@ func Open(name string, o Options) (*Backend, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// enter waits for a turn, which leave gives back: be.enter().leave(C.call(..)), as Go calls in order.
+func (b *Backend) enter() *Backend {
+	if b.turns != nil {
+		b.turns <- struct{}{}
+	}
+	return b
+}
+
+func (b *Backend) leave(m *C.char) error {
+	if b.turns != nil {
+		<-b.turns
+	}
+	return b.done(m)
 }
 
 // done turns a message of the backend into an error and frees it.
@@ -60,12 +83,12 @@ func (b *Backend) done(m *C.char) error {
 }
 
 // Close frees the context. Memory that is still allocated stays so.
-func (b *Backend) Close() error { return b.done(C.call_ctx_free(b.api, b.ctx)) }
+func (b *Backend) Close() error { return b.enter().leave(C.call_ctx_free(b.api, b.ctx)) }
 
 // Info says what was opened.
 func (b *Backend) Info() (Info, error) {
 	var i C.r1_info
-	if err := b.done(C.call_info(b.api, b.ctx, &i)); err != nil {
+	if err := b.enter().leave(C.call_info(b.api, b.ctx, &i)); err != nil {
 		return Info{}, err
 	}
 	return Info{
@@ -77,33 +100,35 @@ func (b *Backend) Info() (Info, error) {
 // Measure measures a limit of the machine for about the given time.
 func (b *Backend) Measure(what int32, seconds float64) (float64, error) {
 	var out C.double
-	err := b.done(C.call_measure(b.api, b.ctx, C.int32_t(what), C.double(seconds), &out))
+	err := b.enter().leave(C.call_measure(b.api, b.ctx, C.int32_t(what), C.double(seconds), &out))
 	return float64(out), err
 }
 
 // Alloc returns backend memory with undefined contents; Release gives it back.
 func (b *Backend) Alloc(bytes int64) (unsafe.Pointer, error) {
 	var p unsafe.Pointer
-	err := b.done(C.call_alloc(b.api, b.ctx, C.int64_t(bytes), &p))
+	err := b.enter().leave(C.call_alloc(b.api, b.ctx, C.int64_t(bytes), &p))
 	return p, err
 }
 
 // Release frees what Alloc returned.
-func (b *Backend) Release(p unsafe.Pointer) error { return b.done(C.call_release(b.api, b.ctx, p)) }
+func (b *Backend) Release(p unsafe.Pointer) error {
+	return b.enter().leave(C.call_release(b.api, b.ctx, p))
+}
 
 // Write copies host bytes into dst and returns when it is done.
 func (b *Backend) Write(dst Tensor, src unsafe.Pointer, bytes int64) error {
-	return b.done(C.call_write(b.api, b.ctx, dst.c(), src, C.int64_t(bytes)))
+	return b.enter().leave(C.call_write(b.api, b.ctx, dst.c(), src, C.int64_t(bytes)))
 }
 
 // Read copies src to the host, after all work before it.
 func (b *Backend) Read(dst unsafe.Pointer, src Tensor, bytes int64) error {
-	return b.done(C.call_read(b.api, b.ctx, dst, src.c(), C.int64_t(bytes)))
+	return b.enter().leave(C.call_read(b.api, b.ctx, dst, src.c(), C.int64_t(bytes)))
 }
 
 // PackBytes is the size of a packed [n, k] weight.
 func (b *Backend) PackBytes(n, k int64, dtype int32) (int64, error) {
 	var out C.int64_t
-	err := b.done(C.call_pack_bytes(b.api, b.ctx, C.int64_t(n), C.int64_t(k), C.int32_t(dtype), &out))
+	err := b.enter().leave(C.call_pack_bytes(b.api, b.ctx, C.int64_t(n), C.int64_t(k), C.int32_t(dtype), &out))
 	return int64(out), err
 }

@@ -9,199 +9,199 @@ import "C"
 // absent one. An entry that the backend does not have returns [ErrAbsent].
 
 func (be *Backend) Copy(dst, src Tensor) error {
-	return be.done(C.call_copy(be.api, be.ctx, dst.c(), src.c()))
+	return be.enter().leave(C.call_copy(be.api, be.ctx, dst.c(), src.c()))
 }
 
 func (be *Backend) Zero(dst Tensor) error {
-	return be.done(C.call_zero(be.api, be.ctx, dst.c()))
+	return be.enter().leave(C.call_zero(be.api, be.ctx, dst.c()))
 }
 
 func (be *Backend) Sync() error {
-	return be.done(C.call_sync(be.api, be.ctx))
+	return be.enter().leave(C.call_sync(be.api, be.ctx))
 }
 
 func (be *Backend) Cast(y, x Tensor) error {
-	return be.done(C.call_cast(be.api, be.ctx, y.c(), x.c()))
+	return be.enter().leave(C.call_cast(be.api, be.ctx, y.c(), x.c()))
 }
 
 func (be *Backend) Unary(op int32, y, x Tensor) error {
-	return be.done(C.call_unary(be.api, be.ctx, C.int32_t(op), y.c(), x.c()))
+	return be.enter().leave(C.call_unary(be.api, be.ctx, C.int32_t(op), y.c(), x.c()))
 }
 
 func (be *Backend) UnaryGrad(op int32, dx, dy, x, y Tensor) error {
-	return be.done(C.call_unary_grad(be.api, be.ctx, C.int32_t(op), dx.c(), dy.c(), x.c(), y.c()))
+	return be.enter().leave(C.call_unary_grad(be.api, be.ctx, C.int32_t(op), dx.c(), dy.c(), x.c(), y.c()))
 }
 
 func (be *Backend) Binary(op, how int32, y, a, b Tensor) error {
-	return be.done(C.call_binary(be.api, be.ctx, C.int32_t(op), C.int32_t(how), y.c(), a.c(), b.c()))
+	return be.enter().leave(C.call_binary(be.api, be.ctx, C.int32_t(op), C.int32_t(how), y.c(), a.c(), b.c()))
 }
 
 func (be *Backend) Affine(y, x Tensor, scale, shift float32) error {
-	return be.done(C.call_affine(be.api, be.ctx, y.c(), x.c(), C.float(scale), C.float(shift)))
+	return be.enter().leave(C.call_affine(be.api, be.ctx, y.c(), x.c(), C.float(scale), C.float(shift)))
 }
 
 func (be *Backend) FMA(y, a, b, z Tensor) error {
-	return be.done(C.call_fma(be.api, be.ctx, y.c(), a.c(), b.c(), z.c()))
+	return be.enter().leave(C.call_fma(be.api, be.ctx, y.c(), a.c(), b.c(), z.c()))
 }
 
 func (be *Backend) Clamp(y, x Tensor, lo, hi float32) error {
-	return be.done(C.call_clamp(be.api, be.ctx, y.c(), x.c(), C.float(lo), C.float(hi)))
+	return be.enter().leave(C.call_clamp(be.api, be.ctx, y.c(), x.c(), C.float(lo), C.float(hi)))
 }
 
 func (be *Backend) Select(y, cond, a, b Tensor) error {
-	return be.done(C.call_select(be.api, be.ctx, y.c(), cond.c(), a.c(), b.c()))
+	return be.enter().leave(C.call_select(be.api, be.ctx, y.c(), cond.c(), a.c(), b.c()))
 }
 
 func (be *Backend) RowSum(y, x Tensor) error {
-	return be.done(C.call_row_sum(be.api, be.ctx, y.c(), x.c()))
+	return be.enter().leave(C.call_row_sum(be.api, be.ctx, y.c(), x.c()))
 }
 
 func (be *Backend) RowMax(y, x Tensor) error {
-	return be.done(C.call_row_max(be.api, be.ctx, y.c(), x.c()))
+	return be.enter().leave(C.call_row_max(be.api, be.ctx, y.c(), x.c()))
 }
 
 func (be *Backend) ColSum(y, x Tensor) error {
-	return be.done(C.call_col_sum(be.api, be.ctx, y.c(), x.c()))
+	return be.enter().leave(C.call_col_sum(be.api, be.ctx, y.c(), x.c()))
 }
 
 func (be *Backend) SegSum(y, x, segs Tensor) error {
-	return be.done(C.call_seg_sum(be.api, be.ctx, y.c(), x.c(), segs.c()))
+	return be.enter().leave(C.call_seg_sum(be.api, be.ctx, y.c(), x.c(), segs.c()))
 }
 
 func (be *Backend) SegSpread(y, x, segs Tensor) error {
-	return be.done(C.call_seg_spread(be.api, be.ctx, y.c(), x.c(), segs.c()))
+	return be.enter().leave(C.call_seg_spread(be.api, be.ctx, y.c(), x.c(), segs.c()))
 }
 
 func (be *Backend) SegScan(y, x, segs Tensor, reverse int32) error {
-	return be.done(C.call_seg_scan(be.api, be.ctx, y.c(), x.c(), segs.c(), C.int32_t(reverse)))
+	return be.enter().leave(C.call_seg_scan(be.api, be.ctx, y.c(), x.c(), segs.c(), C.int32_t(reverse)))
 }
 
 func (be *Backend) Gather(y, x, idx Tensor) error {
-	return be.done(C.call_gather(be.api, be.ctx, y.c(), x.c(), idx.c()))
+	return be.enter().leave(C.call_gather(be.api, be.ctx, y.c(), x.c(), idx.c()))
 }
 
 func (be *Backend) ScatterAdd(y, x, idx Tensor) error {
-	return be.done(C.call_scatter_add(be.api, be.ctx, y.c(), x.c(), idx.c()))
+	return be.enter().leave(C.call_scatter_add(be.api, be.ctx, y.c(), x.c(), idx.c()))
 }
 
 func (be *Backend) Pick(y, x, idx Tensor) error {
-	return be.done(C.call_pick(be.api, be.ctx, y.c(), x.c(), idx.c()))
+	return be.enter().leave(C.call_pick(be.api, be.ctx, y.c(), x.c(), idx.c()))
 }
 
 func (be *Backend) PickGrad(dx, dy, idx Tensor) error {
-	return be.done(C.call_pick_grad(be.api, be.ctx, dx.c(), dy.c(), idx.c()))
+	return be.enter().leave(C.call_pick_grad(be.api, be.ctx, dx.c(), dy.c(), idx.c()))
 }
 
 func (be *Backend) CopyCols(y, x Tensor, ycol, xcol, n int64) error {
-	return be.done(C.call_copy_cols(be.api, be.ctx, y.c(), x.c(), C.int64_t(ycol), C.int64_t(xcol), C.int64_t(n)))
+	return be.enter().leave(C.call_copy_cols(be.api, be.ctx, y.c(), x.c(), C.int64_t(ycol), C.int64_t(xcol), C.int64_t(n)))
 }
 
 func (be *Backend) Pack(packed, w Tensor) error {
-	return be.done(C.call_pack(be.api, be.ctx, packed.c(), w.c()))
+	return be.enter().leave(C.call_pack(be.api, be.ctx, packed.c(), w.c()))
 }
 
 func (be *Backend) Linear(y, x, w, packed, bias Tensor) error {
-	return be.done(C.call_linear(be.api, be.ctx, y.c(), x.c(), w.c(), packed.c(), bias.c()))
+	return be.enter().leave(C.call_linear(be.api, be.ctx, y.c(), x.c(), w.c(), packed.c(), bias.c()))
 }
 
 func (be *Backend) LinearDX(dx, dy, w, packed Tensor) error {
-	return be.done(C.call_linear_dx(be.api, be.ctx, dx.c(), dy.c(), w.c(), packed.c()))
+	return be.enter().leave(C.call_linear_dx(be.api, be.ctx, dx.c(), dy.c(), w.c(), packed.c()))
 }
 
 func (be *Backend) LinearDW(dw, dy, x, segs Tensor) error {
-	return be.done(C.call_linear_dw(be.api, be.ctx, dw.c(), dy.c(), x.c(), segs.c()))
+	return be.enter().leave(C.call_linear_dw(be.api, be.ctx, dw.c(), dy.c(), x.c(), segs.c()))
 }
 
 func (be *Backend) GroupedLinear(y, x, w, packed, offsets Tensor) error {
-	return be.done(C.call_grouped_linear(be.api, be.ctx, y.c(), x.c(), w.c(), packed.c(), offsets.c()))
+	return be.enter().leave(C.call_grouped_linear(be.api, be.ctx, y.c(), x.c(), w.c(), packed.c(), offsets.c()))
 }
 
 func (be *Backend) GroupedLinearDX(dx, dy, w, packed, offsets Tensor) error {
-	return be.done(C.call_grouped_linear_dx(be.api, be.ctx, dx.c(), dy.c(), w.c(), packed.c(), offsets.c()))
+	return be.enter().leave(C.call_grouped_linear_dx(be.api, be.ctx, dx.c(), dy.c(), w.c(), packed.c(), offsets.c()))
 }
 
 func (be *Backend) GroupedLinearDW(dw, dy, x, offsets Tensor) error {
-	return be.done(C.call_grouped_linear_dw(be.api, be.ctx, dw.c(), dy.c(), x.c(), offsets.c()))
+	return be.enter().leave(C.call_grouped_linear_dw(be.api, be.ctx, dw.c(), dy.c(), x.c(), offsets.c()))
 }
 
 func (be *Backend) RMSNorm(y, rstd, x, w Tensor, eps float32) error {
-	return be.done(C.call_rmsnorm(be.api, be.ctx, y.c(), rstd.c(), x.c(), w.c(), C.float(eps)))
+	return be.enter().leave(C.call_rmsnorm(be.api, be.ctx, y.c(), rstd.c(), x.c(), w.c(), C.float(eps)))
 }
 
 func (be *Backend) RMSNormDX(dx, dy, x, w, rstd Tensor) error {
-	return be.done(C.call_rmsnorm_dx(be.api, be.ctx, dx.c(), dy.c(), x.c(), w.c(), rstd.c()))
+	return be.enter().leave(C.call_rmsnorm_dx(be.api, be.ctx, dx.c(), dy.c(), x.c(), w.c(), rstd.c()))
 }
 
 func (be *Backend) RMSNormDW(dw, dy, x, rstd Tensor) error {
-	return be.done(C.call_rmsnorm_dw(be.api, be.ctx, dw.c(), dy.c(), x.c(), rstd.c()))
+	return be.enter().leave(C.call_rmsnorm_dw(be.api, be.ctx, dw.c(), dy.c(), x.c(), rstd.c()))
 }
 
 func (be *Backend) Rope(y, x, pos, table Tensor, how int32) error {
-	return be.done(C.call_rope(be.api, be.ctx, y.c(), x.c(), pos.c(), table.c(), C.int32_t(how)))
+	return be.enter().leave(C.call_rope(be.api, be.ctx, y.c(), x.c(), pos.c(), table.c(), C.int32_t(how)))
 }
 
 func (be *Backend) GLU(act int32, y, gate, up Tensor) error {
-	return be.done(C.call_glu(be.api, be.ctx, C.int32_t(act), y.c(), gate.c(), up.c()))
+	return be.enter().leave(C.call_glu(be.api, be.ctx, C.int32_t(act), y.c(), gate.c(), up.c()))
 }
 
 func (be *Backend) GLUGrad(act int32, dgate, dup, dy, gate, up Tensor) error {
-	return be.done(C.call_glu_grad(be.api, be.ctx, C.int32_t(act), dgate.c(), dup.c(), dy.c(), gate.c(), up.c()))
+	return be.enter().leave(C.call_glu_grad(be.api, be.ctx, C.int32_t(act), dgate.c(), dup.c(), dy.c(), gate.c(), up.c()))
 }
 
 func (be *Backend) Attn(o, lse, q, k, v, segs Tensor, scale float32, window int64, softcap float32) error {
-	return be.done(C.call_attn(be.api, be.ctx, o.c(), lse.c(), q.c(), k.c(), v.c(), segs.c(), C.float(scale), C.int64_t(window), C.float(softcap)))
+	return be.enter().leave(C.call_attn(be.api, be.ctx, o.c(), lse.c(), q.c(), k.c(), v.c(), segs.c(), C.float(scale), C.int64_t(window), C.float(softcap)))
 }
 
 func (be *Backend) AttnGrad(dq, dk, dv, dout, q, k, v, o, lse, segs Tensor, scale float32, window int64, softcap float32) error {
-	return be.done(C.call_attn_grad(be.api, be.ctx, dq.c(), dk.c(), dv.c(), dout.c(), q.c(), k.c(), v.c(), o.c(), lse.c(), segs.c(), C.float(scale), C.int64_t(window), C.float(softcap)))
+	return be.enter().leave(C.call_attn_grad(be.api, be.ctx, dq.c(), dk.c(), dv.c(), dout.c(), q.c(), k.c(), v.c(), o.c(), lse.c(), segs.c(), C.float(scale), C.int64_t(window), C.float(softcap)))
 }
 
 func (be *Backend) KVWrite(kpages, vpages, k, v, slot Tensor) error {
-	return be.done(C.call_kv_write(be.api, be.ctx, kpages.c(), vpages.c(), k.c(), v.c(), slot.c()))
+	return be.enter().leave(C.call_kv_write(be.api, be.ctx, kpages.c(), vpages.c(), k.c(), v.c(), slot.c()))
 }
 
 func (be *Backend) AttnPaged(o, q, kpages, vpages, table, rows Tensor, scale float32, window int64, softcap float32) error {
-	return be.done(C.call_attn_paged(be.api, be.ctx, o.c(), q.c(), kpages.c(), vpages.c(), table.c(), rows.c(), C.float(scale), C.int64_t(window), C.float(softcap)))
+	return be.enter().leave(C.call_attn_paged(be.api, be.ctx, o.c(), q.c(), kpages.c(), vpages.c(), table.c(), rows.c(), C.float(scale), C.int64_t(window), C.float(softcap)))
 }
 
 func (be *Backend) Head(logp, ent, lse, x, w, packed, target, temp Tensor, softcap float32) error {
-	return be.done(C.call_head(be.api, be.ctx, logp.c(), ent.c(), lse.c(), x.c(), w.c(), packed.c(), target.c(), temp.c(), C.float(softcap)))
+	return be.enter().leave(C.call_head(be.api, be.ctx, logp.c(), ent.c(), lse.c(), x.c(), w.c(), packed.c(), target.c(), temp.c(), C.float(softcap)))
 }
 
 func (be *Backend) HeadGrad(dx, dw, dlogp, dent, ent, lse, x, w, packed, target, temp Tensor, softcap float32) error {
-	return be.done(C.call_head_grad(be.api, be.ctx, dx.c(), dw.c(), dlogp.c(), dent.c(), ent.c(), lse.c(), x.c(), w.c(), packed.c(), target.c(), temp.c(), C.float(softcap)))
+	return be.enter().leave(C.call_head_grad(be.api, be.ctx, dx.c(), dw.c(), dlogp.c(), dent.c(), ent.c(), lse.c(), x.c(), w.c(), packed.c(), target.c(), temp.c(), C.float(softcap)))
 }
 
 func (be *Backend) HeadExt(logp, ent, lse, kl, aux Tensor, m, other HeadModel, r HeadRows, beta float32) error {
-	return be.done(C.call_head_ext(be.api, be.ctx, logp.c(), ent.c(), lse.c(), kl.c(), aux.c(), m.X.c(), m.W.c(), m.Packed.c(), r.Target.c(), r.Temp.c(), C.float(m.SoftCap),
+	return be.enter().leave(C.call_head_ext(be.api, be.ctx, logp.c(), ent.c(), lse.c(), kl.c(), aux.c(), m.X.c(), m.W.c(), m.Packed.c(), r.Target.c(), r.Temp.c(), C.float(m.SoftCap),
 		other.X.c(), other.W.c(), other.Packed.c(), C.float(other.SoftCap), C.float(beta), r.KeepAt.c(), r.Keep.c()))
 }
 
 func (be *Backend) HeadExtGrad(dx, dw, dlogp, dent, dkl, ent, lse, aux Tensor, m, other HeadModel, r HeadRows, beta float32) error {
-	return be.done(C.call_head_ext_grad(be.api, be.ctx, dx.c(), dw.c(), dlogp.c(), dent.c(), dkl.c(), ent.c(), lse.c(), aux.c(), m.X.c(), m.W.c(), m.Packed.c(), r.Target.c(), r.Temp.c(),
+	return be.enter().leave(C.call_head_ext_grad(be.api, be.ctx, dx.c(), dw.c(), dlogp.c(), dent.c(), dkl.c(), ent.c(), lse.c(), aux.c(), m.X.c(), m.W.c(), m.Packed.c(), r.Target.c(), r.Temp.c(),
 		C.float(m.SoftCap), other.X.c(), other.W.c(), other.Packed.c(), C.float(other.SoftCap), C.float(beta), r.KeepAt.c(), r.Keep.c()))
 }
 
 func (be *Backend) HeadSample(token, logp, ent, x, w, packed, temp, counter, key Tensor, softcap float32) error {
-	return be.done(C.call_head_sample(be.api, be.ctx, token.c(), logp.c(), ent.c(), x.c(), w.c(), packed.c(), temp.c(), counter.c(), key.c(), C.float(softcap)))
+	return be.enter().leave(C.call_head_sample(be.api, be.ctx, token.c(), logp.c(), ent.c(), x.c(), w.c(), packed.c(), temp.c(), counter.c(), key.c(), C.float(softcap)))
 }
 
 func (be *Backend) HeadSampleKeep(token, logp, ent, kept, x, w, packed, temp, cut, counter, key Tensor, softcap float32) error {
-	return be.done(C.call_head_sample_keep(be.api, be.ctx, token.c(), logp.c(), ent.c(), kept.c(), x.c(), w.c(), packed.c(), temp.c(), cut.c(), counter.c(), key.c(), C.float(softcap)))
+	return be.enter().leave(C.call_head_sample_keep(be.api, be.ctx, token.c(), logp.c(), ent.c(), kept.c(), x.c(), w.c(), packed.c(), temp.c(), cut.c(), counter.c(), key.c(), C.float(softcap)))
 }
 
 func (be *Backend) SqNorm(y, x Tensor) error {
-	return be.done(C.call_sq_norm(be.api, be.ctx, y.c(), x.c()))
+	return be.enter().leave(C.call_sq_norm(be.api, be.ctx, y.c(), x.c()))
 }
 
 func (be *Backend) AdamW(w, m, v, g, hyper Tensor, beta1, beta2, eps, decay float32) error {
-	return be.done(C.call_adamw(be.api, be.ctx, w.c(), m.c(), v.c(), g.c(), hyper.c(), C.float(beta1), C.float(beta2), C.float(eps), C.float(decay)))
+	return be.enter().leave(C.call_adamw(be.api, be.ctx, w.c(), m.c(), v.c(), g.c(), hyper.c(), C.float(beta1), C.float(beta2), C.float(eps), C.float(decay)))
 }
 
 func (be *Backend) AllReduce(x Tensor) error {
-	return be.done(C.call_all_reduce(be.api, be.ctx, x.c()))
+	return be.enter().leave(C.call_all_reduce(be.api, be.ctx, x.c()))
 }
 
 func (be *Backend) Broadcast(x Tensor, root int32) error {
-	return be.done(C.call_broadcast(be.api, be.ctx, x.c(), C.int32_t(root)))
+	return be.enter().leave(C.call_broadcast(be.api, be.ctx, x.c(), C.int32_t(root)))
 }

@@ -43,7 +43,7 @@ enum { R1_ISA_AUTO = 0, R1_ISA_PORTABLE = 1, R1_ISA_AVX2 = 2, R1_ISA_AVX512 = 3,
 enum { R1_BF16_AUTO = 0, R1_BF16_FMA = 1, R1_BF16_DOT = 2, R1_BF16_TILE = 3 };
 
 typedef struct {
-	int32_t device;  /* ordinal; ignored by cpu */
+	int32_t device;  /* ordinal; -1: libtorch on the CPU; ignored by cpu */
 	int32_t threads; /* 0: one per core */
 	int32_t isa;     /* R1_ISA_*; anything but AUTO that is not here is an error */
 	int32_t bf16;    /* R1_BF16_* */

@@ -1,0 +1,15 @@
+package native
+
+import "embed"
+
+// Shim is the source of the libtorch backend: the contract r1.h and the folder shim, whose torch.cpp includes the rest. It is
+// compiled on the user's machine, against the user's libtorch, by package kernels/libtorch.
+//
+//go:embed r1.h shim/*.cpp shim/*.h shim/r1.map
+var Shim embed.FS
+
+// Torch says which libtorch and which compiled shim to load.
+type Torch struct {
+	Lib  string // folder of libtorch_cpu.so
+	Shim string // the shim's file
+}

@@ -1,0 +1,222 @@
+/* shim.h: what the files of the libtorch backend share: the context, how an entry is called, checks of arguments, views.
+ * The backend is plain composition of ATen operations, written once for the CPU and CUDA. It uses no autograd and no autocast; what a
+ * call sets for its thread ends with the call. */
+#ifndef R1_SHIM_H
+#define R1_SHIM_H
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/headeronly/version.h>
+
+#pragma GCC visibility push(default)
+extern "C" {
+#include "r1.h"
+}
+#pragma GCC visibility pop
+
+struct r1_ctx {
+	at::Device device;
+	int threads;
+};
+
+namespace shim {
+
+using at::Tensor;
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+/* ---- messages ---- */
+
+/* An argument that is refused. */
+struct refused : std::runtime_error {
+	using std::runtime_error::runtime_error;
+};
+
+[[noreturn]] __attribute__((format(printf, 1, 2))) inline void refuse(const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+	va_start(ap, format);
+	vsnprintf(text, sizeof text, format, ap);
+	va_end(ap);
+	throw refused(text);
+}
+
+#define WANT(cond, ...) do { if (!(cond)) refuse(__VA_ARGS__); } while (0)
+
+inline char no_memory[] = "out of memory, even for a message"; /* never freed */
+
+/* "op: what", the first line of it: libtorch's messages may go on for kilobytes. */
+inline char *message(const char *op, const char *what) noexcept
+{
+	char *m = static_cast<char *>(malloc(640));
+	if (!m)
+		return no_memory;
+	snprintf(m, 640, "%s: %.*s", op, static_cast<int>(strcspn(what, "\n")), what);
+	return m;
+}
+
+/* ---- arguments ---- */
+
+inline int64_t count(const r1_tensor &t)
+{
+	int64_t n = 1;
+	for (int i = 0; i < t.nd; i++)
+		n *= t.n[i];
+	return n;
+}
+inline int64_t cols(const r1_tensor &t) { return t.nd > 0 ? t.n[t.nd - 1] : 1; }
+
+inline int64_t rows(const r1_tensor &t)
+{
+	int64_t n = 1;
+	for (int i = 0; i + 1 < t.nd; i++)
+		n *= t.n[i];
+	return n;
+}
+
+inline at::ScalarType scalar_type(const char *name, int32_t dtype)
+{
+	static const at::ScalarType types[] = {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble, at::kInt, at::kLong, at::kByte};
+	WANT(dtype >= R1_F32 && dtype <= R1_U8, "%s has dtype %d", name, dtype);
+	return types[dtype];
+}
+
+/* that t is there, and its extents are such that their product does not overflow */
+inline void check(const char *name, const r1_tensor &t)
+{
+	WANT(t.p, "%s is absent", name);
+	WANT(t.nd >= 0 && t.nd <= 4, "%s has %d dimensions", name, t.nd);
+	int64_t n = 1;
+	for (int i = 0; i < t.nd; i++) {
+		WANT(t.n[i] >= 0 && t.n[i] < (INT64_C(1) << 40), "%s has extent %lld", name, static_cast<long long>(t.n[i]));
+		WANT(!__builtin_mul_overflow(n, t.n[i], &n) && n < (INT64_C(1) << 56), "%s has too many elements", name);
+	}
+	scalar_type(name, t.dtype);
+}
+
+/* int32 values where the host can read them */
+struct host_ints {
+	Tensor keep;
+	const int32_t *p;
+	int32_t operator[](int64_t i) const { return p[i]; }
+};
+
+/* Arguments as tensors of libtorch that share their memory. */
+class views {
+public:
+	explicit views(r1_ctx *c) : ctx(c) {}
+
+	Tensor of(const r1_tensor &t, at::IntArrayRef sizes) const
+	{
+		return at::from_blob(t.p, sizes, at::TensorOptions().dtype(scalar_type("a tensor", t.dtype)).device(ctx->device));
+	}
+	Tensor flat(const char *name, const r1_tensor &t, int32_t dtype = R1_F32) const
+	{
+		check(name, t);
+		WANT(t.dtype == dtype, "%s has dtype %d, want %d", name, t.dtype, dtype);
+		return of(t, {count(t)});
+	}
+	Tensor flat(const char *name, const r1_tensor &t, int64_t n, int32_t dtype) const
+	{
+		Tensor v = flat(name, t, dtype);
+		WANT(v.numel() == n, "%s has %lld elements, want %lld", name, static_cast<long long>(v.numel()), static_cast<long long>(n));
+		return v;
+	}
+	Tensor f32(const char *name, const r1_tensor &t, int64_t n) const { return flat(name, t, n, R1_F32); }
+
+	/* [rows, columns] */
+	Tensor matrix(const char *name, const r1_tensor &t) const { return flat(name, t).view({rows(t), cols(t)}); }
+
+	/* in its own shape, which has nd dimensions */
+	Tensor shaped(const char *name, const r1_tensor &t, int nd) const
+	{
+		Tensor v = flat(name, t);
+		WANT(t.nd == nd, "%s has %d dimensions, want %d", name, t.nd, nd);
+		return v.view(at::IntArrayRef(t.n, static_cast<size_t>(nd)));
+	}
+	/* a column of one value for each of n rows, or one of 1s where t is absent */
+	Tensor column(const char *name, const r1_tensor &t, int64_t n) const
+	{
+		return t.p ? f32(name, t, n).view({n, 1}) : at::ones({n, 1}, at::TensorOptions().device(ctx->device));
+	}
+
+	host_ints host(const char *name, const r1_tensor &t, int64_t n = -1) const
+	{
+		Tensor v = n < 0 ? flat(name, t, R1_I32) : flat(name, t, n, R1_I32);
+		v = v.to(at::kCPU);
+		return {v, v.const_data_ptr<int32_t>()};
+	}
+	/* indexes in 0..bound, as a libtorch index */
+	Tensor index(const char *name, const r1_tensor &t, int64_t n, int64_t bound) const
+	{
+		host_ints h = host(name, t, n);
+		for (int64_t i = 0; i < h.keep.numel(); i++)
+			WANT(h[i] >= 0 && h[i] < bound, "index %d at %lld is outside 0..%lld", h[i], static_cast<long long>(i), static_cast<long long>(bound) - 1);
+		return flat(name, t, R1_I32).to(at::kLong);
+	}
+	/* host values on the device */
+	Tensor upload(const std::vector<int64_t> &values) const
+	{
+		return at::from_blob(const_cast<int64_t *>(values.data()), {static_cast<int64_t>(values.size())}, at::kLong).to(ctx->device, at::kLong, false, true);
+	}
+
+	r1_ctx *ctx;
+};
+
+/* Every entry of the table runs through here: nothing that is thrown leaves it. */
+template <class F> char *entry(const char *op, r1_ctx *c, F body) noexcept
+{
+	try {
+		WANT(c, "the context is absent");
+		c10::InferenceMode inference;
+		c10::DeviceGuard device(c->device);
+		if (at::get_num_threads() != c->threads) /* libtorch keeps the number for each thread that calls it */
+			at::set_num_threads(c->threads);
+		body(views(c));
+		return nullptr;
+	} catch (const c10::Error &e) {
+		return message(op, e.what_without_backtrace());
+	} catch (const std::exception &e) {
+		return message(op, e.what());
+	} catch (...) {
+		return message(op, "an exception of unknown type");
+	}
+}
+
+/* Segs, checked. */
+struct seg {
+	int64_t start, len, parent;
+};
+inline std::vector<seg> read_segs(const views &v, const r1_tensor &t, int64_t total)
+{
+	check("segs", t);
+	WANT(t.nd == 2 && t.n[1] == 3, "segs is not [N,3]");
+	host_ints h = v.host("segs", t);
+	std::vector<seg> segs;
+	int64_t next = 0;
+	for (int64_t i = 0; i < t.n[0]; i++) {
+		seg s = {h[3 * i], h[3 * i + 1], h[3 * i + 2]};
+		WANT(s.start == next && s.len > 0, "sequence %lld has rows %lld..%lld, want them to start at %lld", static_cast<long long>(i), static_cast<long long>(s.start),
+		     static_cast<long long>(s.start + s.len), static_cast<long long>(next));
+		WANT(s.parent < i && (s.parent < 0 || segs[static_cast<size_t>(s.parent)].parent < 0), "sequence %lld has parent %lld", static_cast<long long>(i), static_cast<long long>(s.parent));
+		next += s.len;
+		segs.push_back(s);
+	}
+	WANT(next == total, "segs cover %lld rows of %lld", static_cast<long long>(next), static_cast<long long>(total));
+	return segs;
+}
+
+} // namespace shim
+
+#endif

@@ -1,0 +1,13 @@
+//go:build !cgo || !linux
+
+package native
+
+import "errors"
+
+var errNotHere = errors.New("libtorch needs Linux and a program built with cgo")
+
+// OpenTorch fails: libtorch is loaded on Linux only, and through cgo.
+func OpenTorch(Torch, Options) (*Backend, error) { return nil, errNotHere }
+
+// CUDADevices fails: there is no way to ask.
+func CUDADevices() (int, error) { return 0, errNotHere }
