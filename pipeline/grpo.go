@@ -77,8 +77,9 @@ type grpoState struct {
 	Cursor  uint64        `json:"cursor"`     // position in the stream
 	Tokens  int64         `json:"num_tokens"` // trained so far
 	Best    best          `json:"best"`
-	Skipped int           `json:"skipped"` // steps in a row whose gradient was not finite
-	Renewed int           `json:"renewed"` // the step before which the reference was moved last
+	Held    *Held         `json:"held,omitempty"` // of the last evaluation
+	Skipped int           `json:"skipped"`        // steps in a row whose gradient was not finite
+	Renewed int           `json:"renewed"`        // the step before which the reference was moved last
 	Trainer grpo.State    `json:"trainer"`
 	Rates   map[int]rate  `json:"rates,omitempty"`  // of rows drawn so far, where Skip asks for them
 	Skips   int64         `json:"skips"`            // rows left out so far
@@ -126,10 +127,10 @@ func (g GRPO) Run(ctx context.Context, dir *run.Run, watch func(GRPOStep)) (res 
 	}
 	res = Result{Steps: g.Every.Steps, Checkpoint: dir.Path(int64(g.Every.Steps)), Best: dir.Path(int64(g.Every.Steps))}
 	if s.state.Best.Set {
-		res.Best, res.Held = dir.Path(int64(s.state.Best.Step)), s.state.Best.Held
+		res.Best = dir.Path(int64(s.state.Best.Step))
 	}
-	if s.held != nil {
-		res.Held = *s.held
+	if s.state.Held != nil {
+		res.Held = *s.state.Held
 	}
 	return res, nil
 }
@@ -241,7 +242,7 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.held = &held
+		s.held, s.state.Held = &held, &held
 		s.state.Best.offer(n+1, held)
 		fields = append(fields, held.fields()...)
 	}

@@ -208,6 +208,24 @@ func TestInterrupted(t *testing.T) {
 	require.Equal(t, a, b)
 }
 
+// A finished run that is found says what it said when it finished: the last measurement, be it the best or not.
+func TestFoundFinished(t *testing.T) {
+	dir := t.TempDir()
+	var results []pipeline.Result
+	for range 2 {
+		r, err := run.Open(dir)
+		require.NoError(t, err)
+		g := stage(t, 6)
+		g.HeldOut.Every = 1
+		res, err := g.Run(context.Background(), r, nil)
+		require.NoError(t, err)
+		require.NoError(t, r.Close())
+		results = append(results, res)
+	}
+	require.NotEqual(t, results[0].Best, results[0].Checkpoint, "the best is not the last, or this tests nothing")
+	require.Equal(t, results[0], results[1])
+}
+
 // A finished run is not run again, and another configuration is refused by name.
 func TestResumeRefused(t *testing.T) {
 	dir := t.TempDir()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/gor1/gor1/model"
 	"github.com/gor1/gor1/run"
@@ -31,6 +32,8 @@ type sftState struct {
 	Best     bool      `json:"best"`
 	BestStep int       `json:"best_step"`
 	BestLoss float64   `json:"best_loss"`
+	// Last is the last measurement, which a run that is found finished reports again; nil: there was none with finite numbers.
+	Last *sft.Measured `json:"last,omitempty"`
 }
 
 // SFTStep is what a stage tells of a step.
@@ -46,7 +49,7 @@ type SFTResult struct {
 	Steps      int
 	Checkpoint string       // the folder of the last one
 	Best       string       // of the one with the lowest held-out loss; the last one where nothing was held out
-	Measured   sft.Measured // of the last measurement
+	Measured   sft.Measured // of the last measurement; zero where nothing was held out
 	Dropped    int64        // rows in which nothing was to be learnt
 }
 
@@ -54,6 +57,9 @@ type SFTResult struct {
 func (g SFT) Run(ctx context.Context, dir *run.Run, watch func(SFTStep)) (res SFTResult, err error) {
 	if g.Policy == nil || g.Feed.Rows == nil || g.Feed.Prepare == nil || g.Batch < 1 || g.Every.Steps < 1 {
 		return res, fmt.Errorf("pipeline: SFT needs a policy, rows, how to prepare them, a batch of at least 1 (%d) and at least 1 step (%d)", g.Batch, g.Every.Steps)
+	}
+	if g.Every.Save < 0 || g.Every.Keep < 0 || g.Eval < 0 {
+		return res, fmt.Errorf("pipeline: save every %d, keep %d, measure every %d: want 0 or more", g.Every.Save, g.Every.Keep, g.Eval)
 	}
 	trainer, err := sft.New(g.Policy, g.Train)
 	if err != nil {
@@ -98,9 +104,12 @@ func (g SFT) Run(ctx context.Context, dir *run.Run, watch func(SFTStep)) (res SF
 			if err != nil {
 				return nil, err
 			}
-			last.Measured, res.Measured = &m, m
-			if !state.Best || m.Loss < state.BestLoss {
-				state.Best, state.BestStep, state.BestLoss = true, n+1, m.Loss
+			last.Measured, res.Measured, state.Last = &m, m, nil
+			if !math.IsNaN(m.Loss) && !math.IsInf(m.Loss, 0) { // a state is JSON, which has no NaN
+				state.Last = &m
+				if !state.Best || m.Loss < state.BestLoss {
+					state.Best, state.BestStep, state.BestLoss = true, n+1, m.Loss
+				}
 			}
 			fields = append(fields, run.Field{Name: "eval_loss", Value: m.Loss}, run.Field{Name: "eval_mean_token_accuracy", Value: m.Accuracy}, run.Field{Name: "eval_entropy", Value: m.Entropy})
 		}
@@ -108,6 +117,9 @@ func (g SFT) Run(ctx context.Context, dir *run.Run, watch func(SFTStep)) (res SF
 	})
 	if err != nil {
 		return res, err
+	}
+	if state.Last != nil {
+		res.Measured = *state.Last
 	}
 	res.Steps, res.Checkpoint, res.Dropped = g.Every.Steps, dir.Path(int64(g.Every.Steps)), state.Feed.Dropped
 	if res.Best = res.Checkpoint; state.Best {

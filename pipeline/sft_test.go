@@ -91,6 +91,12 @@ func TestSFT(t *testing.T) {
 	require.Positive(t, res.Dropped)
 	require.Positive(t, res.Measured.Accuracy)
 	want := sums(t, whole)
+	r, err = run.Open(whole)
+	require.NoError(t, err)
+	again, err := sftStage(t, steps).Run(context.Background(), r, nil)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	require.Equal(t, res, again, "a finished run says what it said")
 
 	broken := t.TempDir()
 	for stop := 2; ; stop += 5 {
@@ -158,4 +164,7 @@ func TestFeed(t *testing.T) {
 	defer r.Close()
 	_, err = g.Run(context.Background(), r, nil)
 	require.ErrorIs(t, err, pipeline.ErrEnd)
+	g.Every.Keep = -1
+	_, err = g.Run(context.Background(), r, nil)
+	require.ErrorContains(t, err, "keep -1", "it would remove the checkpoint just written")
 }
