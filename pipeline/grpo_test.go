@@ -237,6 +237,21 @@ func TestResumeRefused(t *testing.T) {
 	require.Equal(t, before, sums(t, dir))
 	_, err = train(context.Background(), t, dir, 3)
 	require.ErrorContains(t, err, "steps was 2 and is now 3")
+
+	dir = t.TempDir()
+	for _, seed := range []uint64{1 << 60, 1<<60 + 1} { // no float64 lies between
+		r, err := run.Open(dir)
+		require.NoError(t, err)
+		g := stage(t, 1)
+		g.Config = map[string]any{"seed": seed, "nested": map[string]any{"a": []int{1}}}
+		_, err = g.Run(context.Background(), r, nil)
+		require.NoError(t, r.Close())
+		if seed == 1<<60 {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, "seed was 1152921504606846976 and is now 1152921504606846977")
+	}
 }
 
 // Dynamic sampling fills the batch with groups whose rewards differ, as long as it may draw.

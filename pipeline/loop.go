@@ -3,6 +3,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -193,7 +194,7 @@ func (l Loop) sameConfig(dir string, was json.RawMessage) error {
 	}
 	var changed []string
 	for k := range b {
-		if string(compact(a[k])) != string(compact(b[k])) {
+		if compact(a[k]) != compact(b[k]) {
 			changed = append(changed, fmt.Sprintf("%s was %s and is now %s", k, orAbsent(a[k]), orAbsent(b[k])))
 		}
 	}
@@ -209,13 +210,13 @@ func (l Loop) sameConfig(dir string, was json.RawMessage) error {
 	return fmt.Errorf("pipeline: %s was made with another configuration: %v; give another output directory, or the same configuration", dir, changed)
 }
 
-func compact(v json.RawMessage) []byte {
-	var x any
-	if json.Unmarshal(v, &x) != nil {
-		return v
+// compact takes the indentation away that a checkpoint's file has.
+func compact(v json.RawMessage) string {
+	var b bytes.Buffer
+	if json.Compact(&b, v) != nil {
+		return string(v)
 	}
-	out, _ := json.Marshal(x)
-	return out
+	return b.String()
 }
 
 func orAbsent(v json.RawMessage) string {

@@ -106,6 +106,31 @@ func TestStepsAreOptimiserSteps(t *testing.T) {
 	require.ErrorContains(t, err, `save_strategy is "best"`)
 }
 
+// A run is a function of its data: whatever of it a reward reads or a token is made of, a changed file is another configuration.
+func TestDataIsConfiguration(t *testing.T) {
+	m, data := textModel(t), six(t)
+	config := func() any {
+		p, err := grpo(t, m, data)
+		require.NoError(t, err)
+		return p.Config
+	}
+	first := config()
+	require.Equal(t, first, config())
+	text, err := os.ReadFile(data)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(data, []byte(strings.Replace(string(text), `"tests":"a"`, `"tests":"b"`, 1)), 0o644))
+	require.NotEqual(t, first, config(), "what a code reward runs has changed")
+
+	texts := write(t, t.TempDir(), "texts.jsonl", `{"text":"one and two"}`+"\n"+`{"text":"two"}`+"\n")
+	p, err := sft(t, m, texts)
+	require.NoError(t, err)
+	write(t, filepath.Dir(texts), "texts.jsonl", `{"text":"two"}`+"\n"+`{"text":"one and two"}`+"\n")
+	q, err := sft(t, m, texts)
+	require.NoError(t, err)
+	require.Equal(t, p.Tokens, q.Tokens)
+	require.NotEqual(t, p.Config, q.Config)
+}
+
 // Python's False scales nothing, as none does.
 func TestScaleRewards(t *testing.T) {
 	m, data := textModel(t), six(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"math"
 
@@ -124,7 +125,14 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 	if err != nil {
 		return err
 	}
-	if p.Rows, p.Tokens, err = p.Feed.Count(ctx, once); err != nil {
+	seen := fnv.New64a()
+	counted := p.Feed
+	counted.Prepare = func(row data.Row) (sft.Sequence, error) {
+		q, err := how(row)
+		fmt.Fprintln(seen, q.IDs, q.Weights)
+		return q, err
+	}
+	if p.Rows, p.Tokens, err = counted.Count(ctx, once); err != nil {
 		return err
 	}
 	if err := g.held(ctx, from, how, p); err != nil {
@@ -135,7 +143,7 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 	}
 	p.Parts = append(p.Parts, pipeline.Files(dir, pipeline.TokenizerFiles...))
 	config := Values(g)
-	config["rows"], config["tokens"] = p.Rows, p.Tokens
+	config["rows"], config["tokens"], config["data"] = p.Rows, p.Tokens, fmt.Sprintf("%016x", seen.Sum64())
 	p.Config = config
 	return nil
 }
