@@ -23,8 +23,8 @@ type fileSum struct {
 }
 
 // Commit makes checkpoint-<step>: write fills a temporary folder, whose files are then synced to disk, summed into
-// MANIFEST.json, and renamed into place. A reader, and a process that starts after a crash, sees the whole checkpoint or
-// none. A checkpoint of that step that is there already is replaced.
+// MANIFEST.json, and renamed into place; the metrics so far are synced first. A reader, and a process that starts after a crash, sees the
+// whole checkpoint or none. A checkpoint of that step that is there already is replaced.
 func (r *Run) Commit(step int64, write func(dir string) error) (err error) {
 	name := checkpoint + strconv.FormatInt(step, 10)
 	final := filepath.Join(r.dir, name)
@@ -43,7 +43,7 @@ func (r *Run) Commit(step int64, write func(dir string) error) (err error) {
 	if err := write(tmp); err != nil {
 		return err
 	}
-	if err := seal(tmp); err != nil {
+	if err := errors.Join(seal(tmp), r.metrics.Sync()); err != nil {
 		return err
 	}
 	old := ""
@@ -54,6 +54,9 @@ func (r *Run) Commit(step int64, write func(dir string) error) (err error) {
 		}
 	}
 	if err := os.Rename(tmp, final); err != nil {
+		if old != "" {
+			err = errors.Join(err, os.Rename(old, final))
+		}
 		return err
 	}
 	if err := syncDir(r.dir); err != nil {
@@ -65,12 +68,17 @@ func (r *Run) Commit(step int64, write func(dir string) error) (err error) {
 	return nil
 }
 
-// seal writes the manifest of a folder and syncs its files and the folder itself.
+// seal writes the manifest of a folder and syncs its files and all its folders.
 func seal(dir string) error {
 	sums := map[string]fileSum{}
+	var folders []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil {
 			return err
+		}
+		if d.IsDir() {
+			folders = append(folders, path)
+			return nil
 		}
 		rel, err := filepath.Rel(dir, path)
 		if err != nil {
@@ -93,7 +101,12 @@ func seal(dir string) error {
 	if _, err := sumAndSync(path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	for _, folder := range slices.Backward(folders) {
+		if err := syncDir(folder); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func sumAndSync(path string) (fileSum, error) {
@@ -109,8 +122,8 @@ func sumAndSync(path string) (fileSum, error) {
 	return fileSum{n, hex.EncodeToString(h.Sum(nil))}, nil
 }
 
-// Verify checks a checkpoint folder against its manifest: every file is there, whole, and no other. The error names the
-// first file that is not as it was written.
+// Verify checks a checkpoint folder against its manifest: every file that was written is there and whole. Other files are not looked at. The
+// error names the first file that is not as it was written.
 func Verify(dir string) error {
 	text, err := os.ReadFile(filepath.Join(dir, manifest))
 	if err != nil {

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -140,8 +139,9 @@ func (r *Run) Rewind(step int64) error {
 	return nil
 }
 
-// mendMetrics keeps the whole lines whose step is wanted and leaves the file positioned at its end. A line that is not JSON is
-// an error that names it, unless it is the last one and has no end: that one was being written when the process died.
+// mendMetrics keeps the whole lines up to the first whose step is not wanted, and leaves the file positioned at its end: it is cut once,
+// so that a process that dies here loses no line that is kept. A line that is not JSON is an error that names it, unless it is the last one
+// and has no end: that one was being written when the process died.
 func (r *Run) mendMetrics(keep func(step int64) bool) error {
 	if _, err := r.metrics.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -150,32 +150,31 @@ func (r *Run) mendMetrics(keep func(step int64) bool) error {
 	if err != nil {
 		return err
 	}
-	var kept bytes.Buffer
-	s := bufio.NewReader(bytes.NewReader(text))
+	kept, rest := int64(0), text
 	for number := 1; ; number++ {
-		line, err := s.ReadBytes('\n')
-		if err != nil {
+		end := bytes.IndexByte(rest, '\n')
+		if end < 0 {
 			break // the end, or a line without one
 		}
+		line := rest[:end]
+		rest = rest[end+1:]
 		var head struct {
 			Step *int64 `json:"step"`
 		}
 		if err := json.Unmarshal(line, &head); err != nil || head.Step == nil {
 			return fmt.Errorf("%s line %d is not a metrics line: %q", metricsName, number, bytes.TrimSpace(line))
 		}
-		if keep(*head.Step) {
-			kept.Write(line)
+		if !keep(*head.Step) {
+			break
 		}
+		kept += int64(end) + 1
 	}
-	if kept.Len() != len(text) {
-		if err := r.metrics.Truncate(0); err != nil {
-			return err
-		}
-		if _, err := r.metrics.WriteAt(kept.Bytes(), 0); err != nil {
+	if kept < int64(len(text)) {
+		if err := r.metrics.Truncate(kept); err != nil {
 			return err
 		}
 	}
-	_, err = r.metrics.Seek(0, io.SeekEnd)
+	_, err = r.metrics.Seek(kept, io.SeekStart)
 	return err
 }
 
