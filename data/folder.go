@@ -125,7 +125,7 @@ func choose(name string, paths []string, card []byte, o Options) ([]string, erro
 		if len(have) == 0 {
 			return nil, fmt.Errorf("data: %s has no file called .jsonl, .json, .csv or .parquet", name)
 		}
-		return nil, fmt.Errorf("data: %s has no split %q; it has %s", name, split, strings.Join(have, ", "))
+		return nil, fmt.Errorf("data: %s %w %q; it has %s", name, ErrNoSplit, split, strings.Join(have, ", "))
 	}
 	first, _ := kinds(files[0])
 	for _, f := range files {

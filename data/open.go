@@ -31,6 +31,9 @@ type Options struct {
 	Revision string           // of a hub id: branch, tag or commit; empty: "main"
 }
 
+// ErrNoSplit is wrapped by Open's error for a folder or hub id that has data, but not in the split asked for.
+var ErrNoSplit = errors.New("has no split")
+
 // file is one file of a Dataset.
 type file struct {
 	path, name string // where it is; what it is called in messages and in the cursor's hash

@@ -230,13 +230,17 @@ func (g *GRPO) problems(ctx context.Context, from Sources, p *Prepared, f render
 		p.note("%d of %d prompts are longer than %d tokens and left out", long, long+len(train), limit)
 	}
 	name, split := g.Dataset, g.TestSplit
-	if g.EvalDataset != "" {
+	switch {
+	case g.EvalDataset != "":
 		name = g.EvalDataset
-	} else if split == g.TrainSplit {
+	case split == g.TrainSplit:
+		return train, nil, nil
+	case oneFile(name):
+		p.note("nothing is held out: %s is one file; eval_dataset_name gives another", name)
 		return train, nil, nil
 	}
 	held, long, err = g.Problems.read(ctx, name, split, f, c, limit, g.EvalRows, from.Data)
-	if err != nil && g.EvalDataset == "" {
+	if g.EvalDataset == "" && errors.Is(err, data.ErrNoSplit) {
 		p.note("nothing is held out: %s", strings.TrimPrefix(err.Error(), "data: "))
 		return train, nil, nil
 	}

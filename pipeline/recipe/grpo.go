@@ -36,7 +36,7 @@ type Problems struct {
 	Dataset      string         `key:"dataset_name" help:"a file (jsonl, json, csv, parquet), a folder or a hub id"`
 	Config       string         `key:"dataset_config" help:"configuration of a hub data set"`
 	TrainSplit   string         `key:"dataset_train_split" help:"split to train on"`
-	TestSplit    string         `key:"dataset_test_split" help:"split to measure on, where it is there"`
+	TestSplit    string         `key:"dataset_test_split" help:"split of a folder or hub id to measure on, where it is there"`
 	EvalDataset  string         `key:"eval_dataset_name" help:"another data set to measure on"`
 	EvalRows     int            `key:"eval_rows" help:"rows of it that are measured, the first ones; 0: all"`
 	EvalSamples  int            `key:"eval_samples" help:"completions of each, drawn at eval_temperature"`

@@ -131,6 +131,38 @@ func TestDataIsConfiguration(t *testing.T) {
 	require.NotEqual(t, p.Config, q.Config)
 }
 
+// What is measured is held out: a file alone has no other split, and a broken one is not passed over.
+func TestHeldOut(t *testing.T) {
+	m, data := textModel(t), six(t)
+	p, err := grpo(t, m, data, "--dataset_test_split", "test")
+	require.NoError(t, err)
+	require.Empty(t, p.HeldOut.Problems, "these are the rows it trains on")
+	require.Contains(t, strings.Join(p.Notes, "\n"), "nothing is held out")
+	p, err = grpo(t, m, data, "--dataset_test_split", "test", "--eval_dataset_name", data)
+	require.NoError(t, err)
+	require.Len(t, p.HeldOut.Problems, 6, "who asks for it gets it")
+
+	folder := t.TempDir()
+	write(t, folder, "train.jsonl", `{"prompt":"one","answer":"1"}`)
+	p, err = grpo(t, m, folder, "--dataset_test_split", "test")
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(p.Notes, "\n"), `has no split "test"; it has train`)
+	write(t, folder, "train.jsonl", `{"text":"one and two"}`)
+	q, err := sft(t, m, filepath.Join(folder, "train.jsonl"))
+	require.NoError(t, err)
+	require.Empty(t, q.HeldOut)
+	q, err = sft(t, m, folder)
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(q.Notes, "\n"), `has no split "test"; it has train`)
+
+	write(t, folder, "test.jsonl", `{"prompt":"one","answer`)
+	_, err = sft(t, m, folder)
+	require.ErrorContains(t, err, "test.jsonl:1")
+	write(t, folder, "train.jsonl", `{"prompt":"one","answer":"1"}`)
+	_, err = grpo(t, m, folder, "--dataset_test_split", "test")
+	require.ErrorContains(t, err, "test.jsonl:1")
+}
+
 // Python's False scales nothing, as none does.
 func TestScaleRewards(t *testing.T) {
 	m, data := textModel(t), six(t)

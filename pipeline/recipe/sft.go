@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"math"
+	"strings"
 
 	"github.com/gor1/gor1/data"
 	"github.com/gor1/gor1/model"
@@ -33,7 +34,7 @@ type Texts struct {
 	Config       string         `key:"dataset_config" help:"configuration of a hub data set"`
 	Mix          []string       `key:"dataset_mixture" help:"several data sets in place of dataset_name: NAME or NAME=WEIGHT, rows drawn in proportion to the weights"`
 	TrainSplit   string         `key:"dataset_train_split" help:"split to train on"`
-	TestSplit    string         `key:"dataset_test_split" help:"split to measure the loss on, where it is there"`
+	TestSplit    string         `key:"dataset_test_split" help:"split of a folder or hub id to measure the loss on, where it is there"`
 	TextField    string         `key:"dataset_text_field" help:"column of rows of text"`
 	Length       int            `key:"max_length" help:"tokens of a sequence; longer ones are cut; 0 or null: no limit" null:"0"`
 	Truncation   string         `key:"truncation_mode" help:"keep_start or keep_end"`
@@ -223,10 +224,16 @@ func (g *SFT) held(ctx context.Context, from Sources, how func(row data.Row) (sf
 	if g.TestSplit == g.TrainSplit || g.Dataset == "" {
 		return nil
 	}
-	table, err := g.read(ctx, g.Dataset, g.TestSplit, from)
-	if err != nil {
-		p.note("nothing is held out: %v", err)
+	if oneFile(g.Dataset) {
+		p.note("nothing is held out: %s is one file; a folder has splits", g.Dataset)
 		return nil
+	}
+	table, err := g.read(ctx, g.Dataset, g.TestSplit, from)
+	if errors.Is(err, data.ErrNoSplit) {
+		p.note("nothing is held out: %s", strings.TrimPrefix(err.Error(), "data: "))
+		return nil
+	} else if err != nil {
+		return err
 	}
 	for _, row := range table {
 		q, err := how(row)

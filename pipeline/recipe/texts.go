@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"os"
 	"strconv"
 	"strings"
 
@@ -38,6 +39,12 @@ func (t Texts) read(ctx context.Context, name, split string, from Sources) (data
 		return nil, err
 	}
 	return data.ReadAll(ctx, set, 0)
+}
+
+// oneFile tells whether a data set is a file: a split of its own, with no other to measure on.
+func oneFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && !info.IsDir()
 }
 
 // inOrder is a table as a stream, in its own order.
