@@ -149,6 +149,20 @@ func (p filesPart) Save(dir string) error {
 
 func (p filesPart) Restore(string) error { return nil }
 
+// Text puts a file with the given text into every checkpoint.
+func Text(name, text string) Part { return textPart{name, text} }
+
+type textPart struct{ name, text string }
+
+func (p textPart) Save(dir string) error {
+	if err := os.WriteFile(filepath.Join(dir, p.name), []byte(p.text), 0o644); err != nil {
+		return fmt.Errorf("pipeline: %w", err)
+	}
+	return nil
+}
+
+func (p textPart) Restore(string) error { return nil }
+
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {

@@ -24,22 +24,9 @@ const maxFile = 64 << 20
 // Special tokens are the entries whose names end in _token, strings or objects with a content; special_tokens_map.json adds to them
 // where the configuration has no added_tokens_decoder. This is what transformers 5 reads.
 func Load(dir string) (*Template, error) {
-	t := &Template{named: map[string]source{}, tokens: jinja.NewDict()}
-	config, err := readObject(filepath.Join(dir, "tokenizer_config.json"))
+	t, config, err := bare(dir)
 	if err != nil {
 		return nil, err
-	}
-	if _, ok := config["added_tokens_decoder"]; !ok {
-		legacy, err := readObject(filepath.Join(dir, "special_tokens_map.json"))
-		if err != nil {
-			return nil, err
-		}
-		for k, v := range legacy {
-			config[k] = v
-		}
-	}
-	if err := t.readTokens(config); err != nil {
-		return nil, fmt.Errorf("chat: %s: %w", dir, err)
 	}
 	if err := t.readFiles(dir); err != nil {
 		return nil, err
@@ -53,6 +40,56 @@ func Load(dir string) (*Template, error) {
 		return nil, fmt.Errorf("chat: %s: %w: neither chat_template.jinja nor an entry of tokenizer_config.json", dir, ErrNoTemplate)
 	}
 	return t, nil
+}
+
+// LoadWith is the folder's special tokens with another template: a file with its text, or a folder whose template it is.
+func LoadWith(dir, from string) (*Template, error) {
+	t, _, err := bare(dir)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(from)
+	if err != nil {
+		return nil, fmt.Errorf("chat: %w", err)
+	}
+	if info.IsDir() {
+		other, err := Load(from)
+		if err != nil {
+			return nil, err
+		}
+		t.named = other.named
+		return t, nil
+	}
+	text, err := readLimited(from)
+	if err == nil {
+		err = t.add(defaultName, string(text))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("chat: %s: %w", from, err)
+	}
+	return t, nil
+}
+
+// bare is a folder's special tokens without a template, and its tokenizer_config.json.
+func bare(dir string) (*Template, map[string]json.RawMessage, error) {
+	t := &Template{named: map[string]source{}, tokens: jinja.NewDict()}
+	config, err := readObject(filepath.Join(dir, "tokenizer_config.json"))
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, ok := config["added_tokens_decoder"]; !ok {
+		legacy, err := readObject(filepath.Join(dir, "special_tokens_map.json"))
+		if err != nil {
+			return nil, nil, err
+		}
+		for k, v := range legacy {
+			config[k] = v
+		}
+	}
+	if err := t.readTokens(config); err != nil {
+		return nil, nil, fmt.Errorf("chat: %s: %w", dir, err)
+	}
+	return t, config, nil
 }
 
 // readObject reads a JSON object; a file that is not there is an empty one.

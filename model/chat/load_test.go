@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -51,6 +52,31 @@ func TestLoad(t *testing.T) {
 		require.NoError(t, err, c.name)
 		require.Equal(t, c.want, r.Text, c.name)
 	}
+}
+
+// A template from elsewhere, a file or a folder, speaks with the folder's own special tokens.
+func TestLoadWith(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	const text = "{{ bos_token }}{{ messages[0].content }}"
+	for path, content := range map[string]string{
+		filepath.Join(dir, "tokenizer_config.json"):   `{"bos_token":"<own>","chat_template":"mine"}`,
+		filepath.Join(other, "tokenizer_config.json"): `{"bos_token":"<other>"}`,
+		filepath.Join(other, "chat_template.jinja"):   text,
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
+	}
+	for _, from := range []string{other, filepath.Join(other, "chat_template.jinja")} {
+		tmpl, err := LoadWith(dir, from)
+		require.NoError(t, err)
+		require.Equal(t, text, tmpl.Text())
+		r, err := tmpl.Render(Conversation(false, Message{Role: "user", Content: "hi"}), time.Time{})
+		require.NoError(t, err)
+		require.Equal(t, "<own>hi", r.Text)
+	}
+	_, err := LoadWith(dir, filepath.Join(dir, "none.jinja"))
+	require.ErrorContains(t, err, "none.jinja")
+	_, err = LoadWith(other, t.TempDir())
+	require.ErrorIs(t, err, ErrNoTemplate)
 }
 
 func TestLoadErrors(t *testing.T) {

@@ -136,6 +136,9 @@ func (t *Template) pick(tools bool) (source, error) {
 	return source{}, errors.New("chat: the model has several chat templates and none is named default or fits: name one with Named")
 }
 
+// Text is the default template as chat_template.jinja holds it; empty where none is named default.
+func (t *Template) Text() string { return t.named[defaultName].text }
+
 // Named is the template with one of its several texts, such as "rag", in place of the default.
 func (t *Template) Named(name string) (*Template, error) {
 	s, ok := t.named[name]

@@ -163,6 +163,25 @@ func TestHeldOut(t *testing.T) {
 	require.ErrorContains(t, err, "test.jsonl:1")
 }
 
+// A chat template's file renders the conversations, and goes with the model that has learnt it.
+func TestTemplatePath(t *testing.T) {
+	m, rows := textModel(t), write(t, t.TempDir(), "rows.jsonl", `{"messages":[{"role":"user","content":"one"}]}`)
+	template := write(t, t.TempDir(), "mine.jinja", "two {{ messages[0].content }} three")
+	p, err := sft(t, m, rows, "--chat_template_path", template)
+	require.NoError(t, err)
+	require.Equal(t, 1, p.Rows)
+	dir := t.TempDir()
+	for _, part := range p.Parts {
+		require.NoError(t, part.Save(dir))
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	require.NoError(t, err)
+	require.Equal(t, "two {{ messages[0].content }} three", string(text))
+	require.FileExists(t, filepath.Join(dir, "tokenizer.json"))
+	_, err = sft(t, m, rows)
+	require.ErrorContains(t, err, "no chat template")
+}
+
 // Python's False scales nothing, as none does.
 func TestScaleRewards(t *testing.T) {
 	m, data := textModel(t), six(t)

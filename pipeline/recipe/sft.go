@@ -111,7 +111,7 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 			return err
 		}
 	}
-	how, err := g.how(dir, base)
+	how, err := g.how(dir, p)
 	if err != nil {
 		return err
 	}
@@ -142,15 +142,15 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 	if err := g.steps(p); err != nil {
 		return err
 	}
-	p.Parts = append(p.Parts, pipeline.Files(dir, pipeline.TokenizerFiles...))
 	config := Values(g)
 	config["rows"], config["tokens"], config["data"] = p.Rows, p.Tokens, fmt.Sprintf("%016x", seen.Sum64())
 	p.Config = config
 	return nil
 }
 
-// how makes sequences of rows.
-func (g *SFT) how(dir string, m *model.LM) (func(row data.Row) (sft.Sequence, error), error) {
+// how makes sequences of rows, and puts what they are made with into the checkpoints.
+func (g *SFT) how(dir string, to *PreparedSFT) (func(row data.Row) (sft.Sequence, error), error) {
+	m := to.Policy
 	tok, err := tokenizer.Load(dir)
 	if err != nil {
 		return nil, err
@@ -169,13 +169,16 @@ func (g *SFT) how(dir string, m *model.LM) (func(row data.Row) (sft.Sequence, er
 		length = 0 // the packer splits
 	}
 	p := sft.Prepare{Tokenizer: tok, MaxLength: length, KeepEnd: g.Truncation == "keep_end", WholePrompt: g.Completion != nil && !*g.Completion, AssistantOnly: g.Assistant, Variables: g.TemplateArgs}
-	if g.TemplatePath != "" {
-		dir = g.TemplatePath
-	}
-	if p.Template, err = chat.Load(dir); err != nil && !errors.Is(err, chat.ErrNoTemplate) {
-		return nil, err
-	} else if err != nil && g.TemplatePath != "" {
-		return nil, err
+	to.Parts = append(to.Parts, pipeline.Files(dir, pipeline.TokenizerFiles...))
+	if g.TemplatePath == "" {
+		if p.Template, err = chat.Load(dir); err != nil && !errors.Is(err, chat.ErrNoTemplate) {
+			return nil, err
+		}
+	} else {
+		if p.Template, err = chat.LoadWith(dir, g.TemplatePath); err != nil {
+			return nil, err
+		}
+		to.Parts = append(to.Parts, pipeline.Text("chat_template.jinja", p.Template.Text()))
 	}
 	if g.TextField == "text" {
 		return p.Sequence, nil
