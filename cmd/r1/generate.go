@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -78,7 +81,8 @@ func newGenerate() *cobra.Command {
 		Use:   "generate",
 		Short: "Answer a question, or continue a text",
 		Long: "Prints what the model writes after a prompt, as it writes it. Where the model has a chat template, the prompt is a user's message in it;\n" +
-			"with --raw, and where there is none, the prompt is a text to continue, tokenised with special tokens.",
+			"with --raw, and where there is none, the prompt is a text to continue, tokenised with special tokens. Control characters are shown as\n" +
+			"escapes; --json has every character as it is.",
 		Example: "  r1 generate --model DIR -p \"What is the capital of France?\"\n  r1 generate --model DIR -p \"2 + 2 =\" --raw --temperature 0.7 --seed 3 --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -102,6 +106,24 @@ func newGenerate() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object when done, with reasoning and answer apart")
 	return cmd
 }
+
+// visible writes control characters but newlines and tabs as Go escapes: what a model writes must not drive a terminal.
+func visible(text string) string {
+	if !strings.ContainsFunc(text, controls) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if controls(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func controls(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 
 type generation struct {
 	m           *model.LM
@@ -170,7 +192,7 @@ func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) err
 			return false
 		}
 		if !asJSON {
-			fmt.Fprint(cmd.OutOrStdout(), text.Add(next[0]))
+			fmt.Fprint(cmd.OutOrStdout(), visible(text.Add(next[0])))
 		}
 		return true
 	})
@@ -178,7 +200,7 @@ func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) err
 		return err
 	}
 	if !asJSON {
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), text.Flush())
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), visible(text.Flush()))
 		return err
 	}
 	enc := json.NewEncoder(cmd.OutOrStdout())

@@ -89,3 +89,8 @@ func TestGenerateChat(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "no; --raw does without the chat template")
 }
+
+// What a model writes cannot move a terminal's cursor, set its title or ring it.
+func TestVisible(t *testing.T) {
+	require.Equal(t, "a\n\tb\\x1b]0;title\\a\\u009b2J é 中", visible("a\n\tb\x1b]0;title\a\u009b2J é 中"))
+}
