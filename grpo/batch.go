@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/sampling"
 )
 
 // item is one completion to learn from. The slices are one a token; nil is none.
@@ -52,7 +53,7 @@ func (t *Trainer) items(groups []Group) (StepStats, []item, error) {
 			s := &g.Samples[i]
 			samples++
 			tokens += float64(len(s.Tokens))
-			if s.Stop.String() == "length" {
+			if s.Stop == sampling.StopLength {
 				st.Truncated++
 			}
 			for _, h := range s.Entropy {

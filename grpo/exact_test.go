@@ -86,6 +86,16 @@ func train(t *testing.T, dev *kernels.Device, c grpo.Config, o sampling.Options,
 		if c.Epochs <= 1 && c.MiniBatches <= 1 {
 			require.Zero(t, st.MaxDrift)
 		}
+		require.Zero(t, st.Drift, "before the first update they are the same bits, however many follow")
+		tokens := 0
+		for _, g := range groups {
+			for _, s := range g.Samples {
+				if _, ok := s.Score.Value(); ok && !(c.MaskTruncated && s.Stop == sampling.StopLength) {
+					tokens += len(s.Tokens)
+				}
+			}
+		}
+		require.EqualValues(t, tokens, st.Tokens, "those with advantage 0 count")
 	}
 	return values(t, m), st
 }
@@ -107,7 +117,7 @@ func TestEveryVariantIsExact(t *testing.T) {
 		for _, o := range []sampling.Options{{Temperature: 1, Seed: 11}, {Temperature: 0.8, Seed: 11, Truncation: kernels.Truncation{TopK: 20, TopP: 0.9}}} {
 			c.MicroTokens = 4096
 			want, st := train(t, one, c, o, nil)
-			require.Equal(t, c.Loss.Beta > 0 && !c.KL.InReward, st.KL != 0, name)
+			require.Equal(t, c.Loss.Beta > 0, st.KL != 0, name)
 			c.MicroTokens = 1
 			got, _ := train(t, two, c, o, slices.Reverse[[]grpo.Group])
 			require.Equal(t, want, got, "%s: one sequence a pass, 2 threads, groups in another order", name)

@@ -163,7 +163,7 @@ type Stats struct {
 	Tokens     float64 // tokens that count
 	ClipLow    float64 // tokens where the clip took the gradient away below (A < 0)
 	ClipHigh   float64 // and above (A > 0)
-	KL         float64 // sum of the KL term's estimates; 0 without one
+	KL         float64 // sum of the KL term's estimates, or of what the reward paid for it; 0 without one
 	EntropySum float64 // sum over the tokens the policy term keeps of the policy's entropy; 0 without a bonus
 	MaxDrift   float64 // largest |new - old|: in the first epoch of exact sampling it is 0
 }

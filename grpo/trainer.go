@@ -25,6 +25,9 @@ type StepStats struct {
 	GradNorm          float64 // before clipping; the last optimiser step's
 	LearningRate      float64
 	Skipped           int // optimiser steps left out because the gradient was not finite
+	// Drift is the largest |new - old| of the first mini-batch's tokens, before any update: how far trainer and sampler are apart. On an exact
+	// device it is 0 for samples of this step; MaxDrift, of the last pass, is more as soon as the weights have moved.
+	Drift float64
 }
 
 // Trainer takes GRPO steps on a policy. Close frees the optimiser.
@@ -134,11 +137,14 @@ func (t *Trainer) Step(ctx context.Context, groups []Group) (StepStats, error) {
 	if err := t.firstPass(ctx, groups, all); err != nil {
 		return st, fmt.Errorf("grpo: step %d: %w", t.opt.Steps()+1, err)
 	}
-	for range t.config.Epochs {
+	for epoch := range t.config.Epochs {
 		st.Stats, st.Trained = Stats{}, 0
 		for m := range t.config.MiniBatches {
 			if err := t.minibatch(ctx, t.part(groups, all, m), &st); err != nil {
 				return st, fmt.Errorf("grpo: step %d: %w", t.opt.Steps()+1, err)
+			}
+			if epoch == 0 && m == 0 {
+				st.Drift = st.MaxDrift
 			}
 		}
 	}
@@ -166,6 +172,7 @@ func (t *Trainer) part(groups []Group, all []item, m int) []item {
 func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) error {
 	totals := Totals{MaxTokens: t.config.MaxTokens}
 	var run []item
+	before := st.Stats
 	for _, it := range part {
 		totals.Sequences++
 		totals.Tokens += len(it.s.Tokens)
@@ -176,15 +183,17 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 		if t.config.MaskTruncated && it.s.Stop == sampling.StopLength {
 			continue // counted, and not trained
 		}
+		st.KL += it.klInReward
 		if it.teaches() || t.loss().Beta > 0 || t.config.Loss.Entropy != 0 {
 			run = append(run, it)
+		} else {
+			st.Tokens += float64(len(it.s.Tokens)) // without a gradient they count all the same
 		}
 	}
 	if len(run) == 0 {
 		return nil // nothing to learn: the gradient is 0
 	}
 	st.LearningRate = t.config.LearningRate * t.config.Schedule(t.opt.Steps())
-	before := st.Stats
 	for len(run) > 0 {
 		p := t.pack(run)
 		run = run[p.items:]
@@ -219,8 +228,11 @@ func (t *Trainer) loss() LossConfig {
 // adapt moves the weights after an optimiser step whose tokens had the given sums.
 func (t *Trainer) adapt(part []item, totals Totals, kl, entropy float64) {
 	if c := t.config.Adapt.KL; c != nil {
-		for _, it := range part {
-			kl += it.klInReward
+		if t.config.KL.InReward { // masked completions too: they are as far from the reference
+			kl = 0
+			for _, it := range part {
+				kl += it.klInReward
+			}
 		}
 		t.beta = c.Next(t.beta, kl/float64(totals.Sequences), totals.Sequences)
 	}

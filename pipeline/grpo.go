@@ -217,8 +217,8 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		return nil, err
 	}
 	trained := time.Now()
-	if s.Policy.Device().Exact() && onPolicy(s.Train) && len(again) == 0 && stats.MaxDrift != 0 {
-		return nil, fmt.Errorf("the trainer's log-probs differ from the sampler's by up to %g: this must not happen; please report it with the model's config.json", stats.MaxDrift)
+	if s.Policy.Device().Exact() && len(again) == 0 && stats.Drift != 0 {
+		return nil, fmt.Errorf("the trainer's log-probs differ from the sampler's by up to %g: this must not happen; please report it with the model's config.json", stats.Drift)
 	}
 	s.groups, s.stats, s.held = groups, stats, nil
 	s.state.Trainer = s.trainer.State()
@@ -253,9 +253,6 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 	}
 	return fields, nil
 }
-
-// onPolicy tells whether every pass is over samples of the very weights it starts from.
-func onPolicy(c grpo.Config) bool { return c.Epochs <= 1 && c.MiniBatches <= 1 }
 
 // record writes a step's completions to rollouts/step-<n>.jsonl, one a line.
 func (s *grpoStage) record(n int, groups []sampling.Group) error {

@@ -20,7 +20,7 @@ func metrics(groups []sampling.Group, st grpo.StepStats) []run.Field {
 		{Name: "completions/clipped_ratio", Value: st.Truncated},
 		{Name: "clip_ratio/low_mean", Value: st.ClipLow / math.Max(st.Tokens, 1)}, {Name: "clip_ratio/high_mean", Value: st.ClipHigh / math.Max(st.Tokens, 1)},
 		{Name: "clip_ratio/region_mean", Value: (st.ClipLow + st.ClipHigh) / math.Max(st.Tokens, 1)},
-		{Name: "sampling/sampling_logp_difference/max", Value: st.MaxDrift}, {Name: "skipped", Value: st.Skipped},
+		{Name: "sampling/sampling_logp_difference/max", Value: st.Drift}, {Name: "skipped", Value: st.Skipped},
 	}
 	return append(fields, parts(groups)...)
 }
