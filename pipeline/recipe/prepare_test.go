@@ -193,3 +193,68 @@ func TestScaleRewards(t *testing.T) {
 	_, err := grpo(t, m, data, "--scale_rewards", "each")
 	require.ErrorContains(t, err, `scale_rewards is "each"`)
 }
+
+// Every flag of the objective and the sampler reaches what it is about.
+func TestFlagsHaveEffect(t *testing.T) {
+	m, data := textModel(t), six(t)
+	for name, c := range map[string]struct {
+		flags []string
+		got   func(p *recipe.Prepared) any
+		want  any
+	}{
+		"truncated draws":   {[]string{"--top_p", "0.5", "--top_k", "7", "--min_p", "0.25"}, func(p *recipe.Prepared) any { return p.Sample.Truncation }, kernels.Truncation{TopK: 7, TopP: 0.5, MinP: 0.25}},
+		"whole draws":       {nil, func(p *recipe.Prepared) any { return p.Sample.Truncation.Nothing() }, true},
+		"draws":             {[]string{"--temperature", "0.5", "--seed", "9"}, func(p *recipe.Prepared) any { return []any{p.Sample.Temperature, p.Sample.Seed, p.Sample.MaxTokens} }, []any{float32(0.5), uint64(9), 8}},
+		"cut completions":   {[]string{"--mask_truncated_completions"}, func(p *recipe.Prepared) any { return p.Train.MaskTruncated }, true},
+		"KL in the reward":  {[]string{"--beta", "0.1", "--kl_in_reward"}, func(p *recipe.Prepared) any { return p.Train.KL }, gor1grpo.KLConfig{InReward: true}},
+		"exact KL":          {[]string{"--beta", "0.1", "--kl_estimator", "exact"}, func(p *recipe.Prepared) any { return p.Train.KL }, gor1grpo.KLConfig{Exact: true}},
+		"adaptive KL":       {[]string{"--beta", "0.1", "--kl_target", "2", "--kl_horizon", "9"}, func(p *recipe.Prepared) any { return *p.Train.Adapt.KL }, gor1grpo.KLControl{Target: 2, Horizon: 9}},
+		"renewed reference": {[]string{"--beta", "0.1", "--sync_ref_model", "--ref_model_sync_steps", "3", "--ref_model_mixup_alpha", "0.5"}, func(p *recipe.Prepared) any { return []any{p.Renew.Every, p.Renew.Share, any(p.Renew.Ref) == any(p.Ref)} }, []any{3, 0.5, true}},
+		"no reference":      {[]string{"--sync_ref_model"}, func(p *recipe.Prepared) any { return p.Ref == nil }, true},
+		"clip range": {[]string{"--epsilon", "0.1", "--epsilon_high", "0.3", "--delta", "2"}, func(p *recipe.Prepared) any {
+			return []float32{p.Train.Loss.EpsilonLow, p.Train.Loss.EpsilonHigh, p.Train.Loss.Delta}
+		}, []float32{0.1, 0.3, 2}},
+		"one clip range": {[]string{"--epsilon", "0.1"}, func(p *recipe.Prepared) any {
+			return []float32{p.Train.Loss.EpsilonLow, p.Train.Loss.EpsilonHigh, p.Train.Loss.Delta}
+		}, []float32{0.1, 0.1, 0}},
+		"entropy":        {[]string{"--entropy_coef", "0.01", "--use_adaptive_entropy", "--entropy_target", "0.4"}, func(p *recipe.Prepared) any { return []any{p.Train.Loss.Entropy, p.Train.Adapt.Entropy.Target} }, []any{float32(0.01), 0.4}},
+		"tokens":         {[]string{"--top_entropy_quantile", "0.2"}, func(p *recipe.Prepared) any { return p.Train.FirstPass.Weigh != nil }, true},
+		"sequence level": {[]string{"--importance_sampling_level", "sequence", "--off_policy_mask_threshold", "1"}, func(p *recipe.Prepared) any { return p.Train.Loss.Ratio != nil && p.Train.Loss.Mask != nil }, true},
+		"batch": {[]string{"--num_generations", "2", "--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "2", "--steps_per_generation", "4", "--num_iterations", "3", "--dynamic_sampling", "5", "--replay_groups", "1"},
+			func(p *recipe.Prepared) any {
+				return []any{p.Batch.Prompts, p.Batch.Samples, p.Batch.Refill, p.Batch.Replay, p.Train.MiniBatches, p.Train.Epochs}
+			}, []any{4, 2, 5, 1, 2, 3}},
+		"difficulty":  {[]string{"--skip_accuracy_low", "0.1", "--skip_accuracy_high", "0.9", "--skip_epochs", "2"}, func(p *recipe.Prepared) any { return []any{p.Batch.Skip.Low, p.Batch.Skip.High, p.Batch.Skip.Again} }, []any{0.1, 0.9, 2}},
+		"tripwires":   {[]string{"--tripwire_steps", "5"}, func(p *recipe.Prepared) any { return []int{p.Tripwires.Every, p.Tripwires.Problems} }, []int{5, 32}},
+		"curriculum":  {[]string{"--curriculum_column", "level"}, func(p *recipe.Prepared) any { return prompts(p) }, "one two three four five six"},
+		"file order":  {[]string{"--shuffle_dataset=false"}, func(p *recipe.Prepared) any { return prompts(p) }, "six five four three two one"},
+		"checkpoints": {[]string{"--save_total_limit", "2", "--log_completions=false"}, func(p *recipe.Prepared) any { return []int{p.Every.Keep, p.Every.Rollouts} }, []int{2, 0}},
+		"optimiser": {[]string{"--learning_rate", "1e-3", "--weight_decay", "0.1", "--max_grad_norm", "2", "--adam_beta2", "0.9"}, func(p *recipe.Prepared) any {
+			return []float64{p.Train.LearningRate, p.Train.Optim.Decay, p.Train.Optim.MaxNorm, p.Train.Optim.Beta2}
+		}, []float64{1e-3, 0.1, 2, 0.9}},
+		"schedule": {[]string{"--max_steps", "10", "--warmup_steps", "0.2", "--lr_scheduler_type", "linear"}, func(p *recipe.Prepared) any {
+			return []float64{p.Train.Schedule(1), p.Train.Schedule(6), p.Train.Schedule(10)}
+		}, []float64{0.5, 0.5, 0}},
+		"measure": {[]string{"--eval_dataset_name", data, "--eval_rows", "2", "--eval_samples", "3", "--eval_temperature", "0.5", "--eval_strategy", "steps", "--eval_steps", "4"},
+			func(p *recipe.Prepared) any {
+				return []any{len(p.HeldOut.Problems), p.HeldOut.Samples, p.HeldOut.Temperature, p.HeldOut.Every}
+			}, []any{2, 3, float32(0.5), 4}},
+		"long prompts": {[]string{"--max_prompt_length", "3"}, func(p *recipe.Prepared) any {
+			return p.Problems.Len() < 6 && strings.Contains(strings.Join(p.Notes, " "), "longer than 3 tokens")
+		}, true},
+	} {
+		p, err := grpo(t, m, data, c.flags...)
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, c.got(p), name)
+	}
+}
+
+// prompts are those of an epoch in its order.
+func prompts(p *recipe.Prepared) string {
+	var all []string
+	for i := range p.Problems.Len() {
+		q, _ := p.Problems.At(uint64(i))
+		all = append(all, q.Prompt)
+	}
+	return strings.Join(all, " ")
+}
