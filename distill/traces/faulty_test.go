@@ -173,7 +173,7 @@ var faults = map[string]func(w http.ResponseWriter, q string){
 	"stalls": func(w http.ResponseWriter, q string) {
 		w.Write(reply(q, nil)[:20])
 		w.(http.Flusher).Flush()
-		time.Sleep(3 * idle)
+		time.Sleep(idle + time.Second)
 	},
 	"empty":      raw(func(string) string { return "" }),
 	"HTML":       raw(func(string) string { return "<html><body>Just a moment...</body></html>" }),
@@ -235,7 +235,7 @@ var faults = map[string]func(w http.ResponseWriter, q string){
 	}),
 }
 
-const idle = 700 * time.Millisecond
+const idle = 3 * time.Second // long enough for a busy machine
 
 // faulty is a teacher that breaks a share of its replies, each question's in an order of its own.
 type faulty struct {

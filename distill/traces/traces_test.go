@@ -120,9 +120,12 @@ func TestEachFault(t *testing.T) {
 	one := quick
 	one.Attempts, one.MaxWait = 1, time.Millisecond
 	for name := range faults {
-		_, err := teacher(t, serve(t, newFaulty(0, name)), one).Ask(context.Background(), questions(1)[0])
-		require.Error(t, err, name)
-		require.NotContains(t, err.Error(), key, name)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := teacher(t, serve(t, newFaulty(0, name)), one).Ask(context.Background(), questions(1)[0])
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), key)
+		})
 	}
 	for name := range good {
 		a, err := teacher(t, serve(t, newFaulty(0, name)), one).Ask(context.Background(), questions(1)[0])
