@@ -53,6 +53,25 @@ func (p Prepare) Sequence(row data.Row) (Sequence, error) {
 	return q, nil
 }
 
+// Prompt tokenises the prompt of a row alone, as it stands at the beginning of its Sequence. It is not cut.
+func (p Prepare) Prompt(row data.Row) ([]int32, error) {
+	e, err := row.As(data.PromptOnly)
+	if err != nil {
+		return nil, err
+	}
+	if e.Prompt.Messages == nil {
+		return p.Tokenizer.Encode(e.Prompt.Text, true), nil
+	}
+	if p.Template == nil {
+		return nil, fmt.Errorf("sft: %s: it is a conversation, but %w; add a chat_template.jinja to the model's folder", row.Place, chat.ErrNoTemplate)
+	}
+	head, err := p.render(e.Prompt.Messages, e, true)
+	if err != nil {
+		return nil, fmt.Errorf("sft: %s: %w", row.Place, err)
+	}
+	return p.Tokenizer.Encode(head.Text, false), nil
+}
+
 func (p Prepare) example(e data.Example, row data.Row) (Sequence, error) {
 	switch {
 	case e.Shape == data.LanguageModeling && e.Text.Messages == nil:

@@ -202,15 +202,17 @@ func TestFlagsHaveEffect(t *testing.T) {
 		got   func(p *recipe.Prepared) any
 		want  any
 	}{
-		"truncated draws":   {[]string{"--top_p", "0.5", "--top_k", "7", "--min_p", "0.25"}, func(p *recipe.Prepared) any { return p.Sample.Truncation }, kernels.Truncation{TopK: 7, TopP: 0.5, MinP: 0.25}},
-		"whole draws":       {nil, func(p *recipe.Prepared) any { return p.Sample.Truncation.Nothing() }, true},
-		"draws":             {[]string{"--temperature", "0.5", "--seed", "9"}, func(p *recipe.Prepared) any { return []any{p.Sample.Temperature, p.Sample.Seed, p.Sample.MaxTokens} }, []any{float32(0.5), uint64(9), 8}},
-		"cut completions":   {[]string{"--mask_truncated_completions"}, func(p *recipe.Prepared) any { return p.Train.MaskTruncated }, true},
-		"KL in the reward":  {[]string{"--beta", "0.1", "--kl_in_reward"}, func(p *recipe.Prepared) any { return p.Train.KL }, gor1grpo.KLConfig{InReward: true}},
-		"exact KL":          {[]string{"--beta", "0.1", "--kl_estimator", "exact"}, func(p *recipe.Prepared) any { return p.Train.KL }, gor1grpo.KLConfig{Exact: true}},
-		"adaptive KL":       {[]string{"--beta", "0.1", "--kl_target", "2", "--kl_horizon", "9"}, func(p *recipe.Prepared) any { return *p.Train.Adapt.KL }, gor1grpo.KLControl{Target: 2, Horizon: 9}},
-		"renewed reference": {[]string{"--beta", "0.1", "--sync_ref_model", "--ref_model_sync_steps", "3", "--ref_model_mixup_alpha", "0.5"}, func(p *recipe.Prepared) any { return []any{p.Renew.Every, p.Renew.Share, any(p.Renew.Ref) == any(p.Ref)} }, []any{3, 0.5, true}},
-		"no reference":      {[]string{"--sync_ref_model"}, func(p *recipe.Prepared) any { return p.Ref == nil }, true},
+		"truncated draws":  {[]string{"--top_p", "0.5", "--top_k", "7", "--min_p", "0.25"}, func(p *recipe.Prepared) any { return p.Sample.Truncation }, kernels.Truncation{TopK: 7, TopP: 0.5, MinP: 0.25}},
+		"whole draws":      {nil, func(p *recipe.Prepared) any { return p.Sample.Truncation.Nothing() }, true},
+		"draws":            {[]string{"--temperature", "0.5", "--seed", "9"}, func(p *recipe.Prepared) any { return []any{p.Sample.Temperature, p.Sample.Seed, p.Sample.MaxTokens} }, []any{float32(0.5), uint64(9), 8}},
+		"cut completions":  {[]string{"--mask_truncated_completions"}, func(p *recipe.Prepared) any { return p.Train.MaskTruncated }, true},
+		"KL in the reward": {[]string{"--beta", "0.1", "--kl_in_reward"}, func(p *recipe.Prepared) any { return p.Train.KL }, gor1grpo.KLConfig{InReward: true}},
+		"exact KL":         {[]string{"--beta", "0.1", "--kl_estimator", "exact"}, func(p *recipe.Prepared) any { return p.Train.KL }, gor1grpo.KLConfig{Exact: true}},
+		"adaptive KL":      {[]string{"--beta", "0.1", "--kl_target", "2", "--kl_horizon", "9"}, func(p *recipe.Prepared) any { return *p.Train.Adapt.KL }, gor1grpo.KLControl{Target: 2, Horizon: 9}},
+		"renewed reference": {[]string{"--beta", "0.1", "--sync_ref_model", "--ref_model_sync_steps", "3", "--ref_model_mixup_alpha", "0.5"}, func(p *recipe.Prepared) any {
+			return []any{p.Renew.Every, p.Renew.Share, any(p.Renew.Ref) == any(p.Ref)}
+		}, []any{3, 0.5, true}},
+		"no reference": {[]string{"--sync_ref_model"}, func(p *recipe.Prepared) any { return p.Ref == nil }, true},
 		"clip range": {[]string{"--epsilon", "0.1", "--epsilon_high", "0.3", "--delta", "2"}, func(p *recipe.Prepared) any {
 			return []float32{p.Train.Loss.EpsilonLow, p.Train.Loss.EpsilonHigh, p.Train.Loss.Delta}
 		}, []float32{0.1, 0.3, 2}},

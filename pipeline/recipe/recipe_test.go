@@ -41,9 +41,15 @@ func TestEveryTRLKey(t *testing.T) {
 	texts := pflag.NewFlagSet("sft", pflag.ContinueOnError)
 	texts.SetNormalizeFunc(fs.GetNormalizeFunc())
 	recipe.Bind(texts, recipe.NewSFT())
+	students := pflag.NewFlagSet("distill", pflag.ContinueOnError)
+	students.SetNormalizeFunc(fs.GetNormalizeFunc())
+	recipe.Bind(students, recipe.NewDistill())
 	n := 0
 	for config, keys := range file.Keys {
 		fs, foreign := fs, recipe.TRL
+		if config == "DistillationConfig" || config == "GKDConfig" {
+			fs, foreign = students, recipe.TRLDistill
+		}
 		if config == "SFTConfig" || config == "ScriptArguments" {
 			fs, foreign = texts, recipe.TRLSFT
 		}

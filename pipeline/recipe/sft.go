@@ -74,13 +74,20 @@ var TRLSFT = Foreign{
 	Ignored: with(ignored(), map[string]string{
 		"padding_free": "there is never any padding", "eval_packing": "the held-out loss is per example", "dataset_kwargs": "the data set's own options are not needed", "pad_token": "there is never any padding",
 	}),
-	Refused: with(refused, map[string]string{"eos_token": "give it in the model's tokenizer_config.json"}), Harmless: harmless,
+	Refused: without(with(refused, map[string]string{"eos_token": "give it in the model's tokenizer_config.json"}), "neftune_noise_alpha"), Harmless: harmless,
 }
 
-func with(a, b map[string]string) map[string]string {
+// with is a with b's keys.
+func with[V any](a, b map[string]V) map[string]V {
 	out := maps.Clone(a)
 	maps.Copy(out, b)
-	delete(out, "neftune_noise_alpha")
+	return out
+}
+
+// without is a without a key.
+func without[V any](a map[string]V, key string) map[string]V {
+	out := maps.Clone(a)
+	delete(out, key)
 	return out
 }
 
@@ -111,10 +118,11 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 			return err
 		}
 	}
-	how, err := g.how(dir, p)
+	how, parts, err := g.how(dir, p.Policy)
 	if err != nil {
 		return err
 	}
+	p.Parts = parts
 	p.Feed = pipeline.Feed{Prepare: how, Max: g.Length, Seed: g.Seed}
 	if g.Packing {
 		packers := map[string]sft.Packer{"bfd": sft.BestFit, "bfd_split": sft.BestFitSplit, "wrapped": sft.Wrap}
@@ -122,10 +130,11 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 			return fmt.Errorf("recipe: packing_strategy is %q and max_length %d, want bfd, bfd_split or wrapped, and at least 1", g.Strategy, g.Length)
 		}
 	}
-	once, err := g.rows(ctx, from, p)
+	once, endless, err := g.streams(ctx, g.Seed, from)
 	if err != nil {
 		return err
 	}
+	p.Feed.Rows = endless
 	seen := fnv.New64a()
 	counted := p.Feed
 	counted.Prepare = func(row data.Row) (sft.Sequence, error) {
@@ -136,8 +145,12 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 	if p.Rows, p.Tokens, err = counted.Count(ctx, once); err != nil {
 		return err
 	}
-	if err := g.held(ctx, from, how, p); err != nil {
+	held, missing, err := g.held(ctx, from, how)
+	if err != nil {
 		return err
+	}
+	if p.HeldOut = held; missing != nil {
+		p.note("nothing is held out: %v", missing)
 	}
 	if err := g.steps(p); err != nil {
 		return err
@@ -148,18 +161,17 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 	return nil
 }
 
-// how makes sequences of rows, and puts what they are made with into the checkpoints.
-func (g *SFT) how(dir string, to *PreparedSFT) (func(row data.Row) (sft.Sequence, error), error) {
-	m := to.Policy
+// prepare says how rows become sequences of the model in dir.
+func (g Texts) prepare(dir string, m *model.LM) (p sft.Prepare, err error) {
 	tok, err := tokenizer.Load(dir)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	if have := m.Config().VocabSize; tok.VocabSize() > have {
-		return nil, fmt.Errorf("recipe: %s: the tokenizer has %d tokens, the model's vocabulary %d: they do not belong together", dir, tok.VocabSize(), have)
+		return p, fmt.Errorf("recipe: %s: the tokenizer has %d tokens, the model's vocabulary %d: they do not belong together", dir, tok.VocabSize(), have)
 	}
 	if g.Truncation != "keep_start" && g.Truncation != "keep_end" {
-		return nil, fmt.Errorf("recipe: truncation_mode is %q, want keep_start or keep_end", g.Truncation)
+		return p, fmt.Errorf("recipe: truncation_mode is %q, want keep_start or keep_end", g.Truncation)
 	}
 	length := g.Length
 	if most := m.Config().MaxPositions; length == 0 || length > most {
@@ -168,20 +180,32 @@ func (g *SFT) how(dir string, to *PreparedSFT) (func(row data.Row) (sft.Sequence
 	if g.Packing && g.Strategy != "bfd" {
 		length = 0 // the packer splits
 	}
-	p := sft.Prepare{Tokenizer: tok, MaxLength: length, KeepEnd: g.Truncation == "keep_end", WholePrompt: g.Completion != nil && !*g.Completion, AssistantOnly: g.Assistant, Variables: g.TemplateArgs}
-	to.Parts = append(to.Parts, pipeline.Files(dir, pipeline.TokenizerFiles...))
-	if g.TemplatePath == "" {
-		if p.Template, err = chat.Load(dir); err != nil && !errors.Is(err, chat.ErrNoTemplate) {
-			return nil, err
-		}
-	} else {
-		if p.Template, err = chat.LoadWith(dir, g.TemplatePath); err != nil {
-			return nil, err
-		}
-		to.Parts = append(to.Parts, pipeline.Text("chat_template.jinja", p.Template.Text()))
+	p = sft.Prepare{Tokenizer: tok, MaxLength: length, KeepEnd: g.Truncation == "keep_end", WholePrompt: g.Completion != nil && !*g.Completion, AssistantOnly: g.Assistant, Variables: g.TemplateArgs}
+	if g.TemplatePath != "" {
+		p.Template, err = chat.LoadWith(dir, g.TemplatePath)
+	} else if p.Template, err = chat.Load(dir); errors.Is(err, chat.ErrNoTemplate) {
+		err = nil
+	}
+	return p, err
+}
+
+// files are what a checkpoint holds of the model's folder, with the template that was used.
+func (g Texts) files(dir string, p sft.Prepare) []pipeline.Part {
+	parts := []pipeline.Part{pipeline.Files(dir, pipeline.TokenizerFiles...)}
+	if g.TemplatePath != "" {
+		parts = append(parts, pipeline.Text("chat_template.jinja", p.Template.Text()))
+	}
+	return parts
+}
+
+// how makes sequences of rows, and says what of the model's folder belongs into checkpoints.
+func (g Texts) how(dir string, m *model.LM) (func(row data.Row) (sft.Sequence, error), []pipeline.Part, error) {
+	p, err := g.prepare(dir, m)
+	if err != nil {
+		return nil, nil, err
 	}
 	if g.TextField == "text" {
-		return p.Sequence, nil
+		return p.Sequence, g.files(dir, p), nil
 	}
 	rename := data.Rename(map[string]string{g.TextField: "text"})
 	return func(row data.Row) (sft.Sequence, error) {
@@ -192,62 +216,62 @@ func (g *SFT) how(dir string, to *PreparedSFT) (func(row data.Row) (sft.Sequence
 			}
 		}
 		return p.Sequence(row)
-	}, nil
+	}, g.files(dir, p), nil
 }
 
-// rows sets the feed's endless stream and returns one pass of it.
-func (g *SFT) rows(ctx context.Context, from Sources, p *PreparedSFT) (once data.Stream, err error) {
+// streams are the rows: one pass over them, and without end.
+func (g Texts) streams(ctx context.Context, seed uint64, from Sources) (once, endless data.Stream, err error) {
 	names, weights, err := g.sources()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var endless, passes []data.Part
+	var all, passes []data.Part
 	for i, name := range names {
 		table, err := g.read(ctx, name, g.TrainSplit, from)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		seed := g.Seed + uint64(i)
-		pass, all := data.Stream(data.Shuffle(table, seed, 1)), data.Stream(data.Shuffle(table, seed, 0))
-		if !g.Shuffle {
-			pass, all = inOrder(table), data.Repeat(inOrder(table), 0)
-		}
-		passes, endless = append(passes, data.Part{Stream: pass, Weight: weights[i]}), append(endless, data.Part{Stream: all, Weight: weights[i]})
+		pass, endless := g.order(table, seed+uint64(i))
+		passes, all = append(passes, data.Part{Stream: pass, Weight: weights[i]}), append(all, data.Part{Stream: endless, Weight: weights[i]})
 	}
 	if len(names) == 1 {
-		p.Feed.Rows = endless[0].Stream
-		return passes[0].Stream, nil
+		return passes[0].Stream, all[0].Stream, nil
 	}
-	p.Feed.Rows = data.Mix(g.Seed, endless...)
-	return data.Mix(g.Seed, passes...), nil
+	return data.Mix(seed, passes...), data.Mix(seed, all...), nil
 }
 
-// held prepares what the loss is measured on.
-func (g *SFT) held(ctx context.Context, from Sources, how func(row data.Row) (sft.Sequence, error), p *PreparedSFT) error {
+// order is a table as streams, one pass and without end.
+func (g Texts) order(table data.Table, seed uint64) (once, endless data.Stream) {
+	if !g.Shuffle {
+		return inOrder(table), data.Repeat(inOrder(table), 0)
+	}
+	return data.Shuffle(table, seed, 1), data.Shuffle(table, seed, 0)
+}
+
+// held prepares what the loss is measured on; missing says why there is none.
+func (g Texts) held(ctx context.Context, from Sources, how func(row data.Row) (sft.Sequence, error)) (held []sft.Sequence, missing, err error) {
 	if g.TestSplit == g.TrainSplit || g.Dataset == "" {
-		return nil
+		return nil, nil, nil
 	}
 	if oneFile(g.Dataset) {
-		p.note("nothing is held out: %s is one file; a folder has splits", g.Dataset)
-		return nil
+		return nil, fmt.Errorf("%s is one file; a folder has splits", g.Dataset), nil
 	}
 	table, err := g.read(ctx, g.Dataset, g.TestSplit, from)
 	if errors.Is(err, data.ErrNoSplit) {
-		p.note("nothing is held out: %s", strings.TrimPrefix(err.Error(), "data: "))
-		return nil
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "data: ")), nil
 	} else if err != nil {
-		return err
+		return nil, nil, err
 	}
 	for _, row := range table {
 		q, err := how(row)
 		if errors.Is(err, sft.ErrNothing) {
 			continue
 		} else if err != nil {
-			return err
+			return nil, nil, err
 		}
-		p.HeldOut = append(p.HeldOut, q)
+		held = append(held, q)
 	}
-	return nil
+	return held, nil, nil
 }
 
 // steps sets batch, steps and schedule.
