@@ -59,7 +59,7 @@ func events(question string, change func(n int, piece map[string]any)) string {
 		fmt.Fprintf(&b, "data: %s\n\n", text)
 	}
 	put(map[string]any{"role": "assistant", "content": nil}, nil)
-	for _, r := range []rune(reasoning) {
+	for _, r := range reasoning {
 		put(map[string]any{"reasoning_content": string(r)}, nil)
 	}
 	put(map[string]any{"content": content}, nil)
@@ -271,15 +271,15 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	n := f.asked[q]
 	f.asked[q]++
-	name, serve := f.always, faults[f.always]
+	serve := faults[f.always]
 	if serve == nil {
 		serve = good[f.always]
 	}
 	if serve == nil {
 		if hash("breaks", q, n)%1000 < f.share {
-			name = faultNames[int(hash("how", q, n))%len(faultNames)]
-			serve = faults[name]
-			f.seen[name]++
+			fault := faultNames[int(hash("how", q, n))%len(faultNames)]
+			serve = faults[fault]
+			f.seen[fault]++
 		} else {
 			serve = good[goodNames[int(hash("good", q, n))%len(goodNames)]]
 			f.whole[q]++

@@ -50,11 +50,10 @@ func defaultRewards() Rewards {
 // judges are a recipe's rewards being built: what they need, and what must be closed when the run ends.
 type judges struct {
 	*GRPO
-	from  Sources
-	p     *Prepared
-	code  *code.Grader // one for all rewards that run code; nil: not asked for yet
-	math  reward.Equal
-	title string // of the reward at hand
+	from Sources
+	p    *Prepared
+	code *code.Grader // one for all rewards that run code; nil: not asked for yet
+	math reward.Equal
 }
 
 // rewardNames is the one table of names. A function judges each completion by itself or compares a group's.
