@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -157,9 +158,9 @@ func (g GRPO) check() error {
 type GRPOStep struct {
 	Step
 	Groups []sampling.Group
-	Stats  grpo.StepStats
-	Held   *Held    // of an evaluation after this step; nil: there was none
-	Alarms []string // what looks wrong, each with its number and what to do
+	Stats  grpo.StepStats // Drift is NaN where groups were replayed
+	Held   *Held          // of an evaluation after this step; nil: there was none
+	Alarms []string       // what looks wrong, each with its number and what to do
 }
 
 type grpoStage struct {
@@ -219,6 +220,9 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 	trained := time.Now()
 	if s.Policy.Device().Exact() && len(again) == 0 && stats.Drift != 0 {
 		return nil, fmt.Errorf("the trainer's log-probs differ from the sampler's by up to %g: this must not happen; please report it with the model's config.json", stats.Drift)
+	}
+	if len(again) > 0 { // these were drawn with other weights: the difference says nothing of the engine
+		stats.Drift = math.NaN()
 	}
 	s.groups, s.stats, s.held = groups, stats, nil
 	s.state.Trainer = s.trainer.State()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 
@@ -188,7 +189,9 @@ func (t *training) step(s pipeline.GRPOStep, codec sampling.Codec, completions, 
 		t.said = true
 		t.out.Print("the loss stays near 0 by construction (every batch starts at ratio 1): the reward tells whether it learns")
 	}
-	t.largest = max(t.largest, s.Stats.Drift)
+	if d := s.Stats.Drift; !math.IsNaN(d) {
+		t.largest = max(t.largest, d)
+	}
 	t.out.Show(float64(s.Number+1)/float64(s.Of), "step %d/%d | reward %.3f | zero-std %.0f %% | length %.0f | entropy %.2f | %.1f s", s.Number+1, s.Of, s.Stats.Reward, 100*s.Stats.ZeroStd, s.Stats.MeanLength, s.Stats.Entropy, s.Seconds)
 	for _, a := range s.Alarms {
 		t.out.Print("alarm at step %d: %s", s.Number+1, a)
