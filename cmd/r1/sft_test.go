@@ -28,6 +28,7 @@ func TestSFT(t *testing.T) {
 		require.Zero(t, code, stderr)
 		var result map[string]float64
 		require.Error(t, json.Unmarshal([]byte(stdout), &result), "paths are text")
+		require.Positive(t, result["rows_dropped"], "the empty row, once an epoch")
 		require.Less(t, result["eval_loss"], result["eval_loss_before"], name)
 		files := []string{"model.safetensors", "tokenizer.json"}
 		if name == "adapter" {

@@ -212,7 +212,7 @@ func (g *Distill) lessons(ctx context.Context, from Sources, student string, how
 		if g.TeacherPath == "" {
 			return errors.New("recipe: teacher_model_name_or_path is missing: a Hugging Face folder or hub id; or --mode traces with teacher_url for one behind a server")
 		}
-		once, endless, err := g.streams(ctx, g.Seed, from)
+		once, endless, _, err := g.streams(ctx, g.Seed, from)
 		if err != nil {
 			return err
 		}

@@ -130,11 +130,12 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 			return fmt.Errorf("recipe: packing_strategy is %q and max_length %d, want bfd, bfd_split or wrapped, and at least 1", g.Strategy, g.Length)
 		}
 	}
-	once, endless, err := g.streams(ctx, g.Seed, from)
+	once, endless, rows, err := g.streams(ctx, g.Seed, from)
 	if err != nil {
 		return err
 	}
 	p.Feed.Rows = endless
+	p.Feed.Window = min(1000, rows) // TRL's; no more than a pass, so that packing does not mix the epochs of a small data set
 	seen := fnv.New64a()
 	counted := p.Feed
 	counted.Prepare = func(row data.Row) (sft.Sequence, error) {
@@ -219,25 +220,26 @@ func (g Texts) how(dir string, m *model.LM) (func(row data.Row) (sft.Sequence, e
 	}, g.files(dir, p), nil
 }
 
-// streams are the rows: one pass over them, and without end.
-func (g Texts) streams(ctx context.Context, seed uint64, from Sources) (once, endless data.Stream, err error) {
+// streams are the rows: one pass over them, and without end; and how many a pass has.
+func (g Texts) streams(ctx context.Context, seed uint64, from Sources) (once, endless data.Stream, rows int, err error) {
 	names, weights, err := g.sources()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	var all, passes []data.Part
 	for i, name := range names {
 		table, err := g.read(ctx, name, g.TrainSplit, from)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, 0, err
 		}
+		rows += len(table)
 		pass, endless := g.order(table, seed+uint64(i))
 		passes, all = append(passes, data.Part{Stream: pass, Weight: weights[i]}), append(all, data.Part{Stream: endless, Weight: weights[i]})
 	}
 	if len(names) == 1 {
-		return passes[0].Stream, all[0].Stream, nil
+		return passes[0].Stream, all[0].Stream, rows, nil
 	}
-	return data.Mix(seed, passes...), data.Mix(seed, all...), nil
+	return data.Mix(seed, passes...), data.Mix(seed, all...), rows, nil
 }
 
 // order is a table as streams, one pass and without end.
