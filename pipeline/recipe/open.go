@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
@@ -39,6 +40,9 @@ func openModel(ctx context.Context, at Machine, m Model, from Sources, c *closer
 		if dir, err = from.Model(ctx, dir, m.Revision); err != nil {
 			return nil, "", err
 		}
+	}
+	if filepath.Ext(dir) == ".gguf" {
+		return nil, "", fmt.Errorf("recipe: model_name_or_path is the file %s: a run needs a folder with a tokenizer beside the weights; r1 convert %s DIR makes one", dir, dir)
 	}
 	dev, err := kernels.Open(at.Device, kernels.Options{Threads: at.Threads, ISA: at.ISA})
 	if err != nil {

@@ -102,6 +102,8 @@ func TestStepsAreOptimiserSteps(t *testing.T) {
 		_, err := grpo(t, m, data, flags...)
 		require.ErrorContains(t, err, want)
 	}
+	_, err = sft(t, "model.gguf", texts)
+	require.ErrorContains(t, err, "r1 convert model.gguf DIR makes one")
 	_, err = sft(t, m, texts, "--save_strategy", "best")
 	require.ErrorContains(t, err, `save_strategy is "best"`)
 }
