@@ -277,6 +277,7 @@ type rolloutRow struct {
 	Answer     string             `json:"answer,omitempty"`
 	Reward     *float64           `json:"reward"` // null: not scored
 	Parts      map[string]float64 `json:"parts,omitempty"`
+	Errors     map[string]string  `json:"errors,omitempty"` // of rewards, why they scored nothing
 	Stop       string             `json:"stop"`
 	Tokens     int                `json:"tokens"`
 }
@@ -296,6 +297,11 @@ func writeRollouts(w io.Writer, codec sampling.Codec, groups []sampling.Group) e
 						row.Parts = map[string]float64{}
 					}
 					row.Parts[p.Name] = v
+				} else if p.Err != "" {
+					if row.Errors == nil {
+						row.Errors = map[string]string{}
+					}
+					row.Errors[p.Name] = p.Err
 				}
 			}
 			if err := enc.Encode(row); err != nil {

@@ -254,6 +254,24 @@ func TestResumeRefused(t *testing.T) {
 	}
 }
 
+// A reward that fails says why beside what it did not score.
+func TestRolloutsSayWhy(t *testing.T) {
+	dir := t.TempDir()
+	r, err := run.Open(dir)
+	require.NoError(t, err)
+	defer r.Close()
+	g := stage(t, 1)
+	echo := g.Score
+	g.Score = reward.Sum(echo, reward.Named("mine", func(context.Context, reward.Sample) (reward.Score, error) {
+		return reward.Score{}, errors.New("no such module")
+	}))
+	_, err = g.Run(context.Background(), r, nil)
+	require.NoError(t, err)
+	text, err := os.ReadFile(filepath.Join(dir, "rollouts", "step-000000.jsonl"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"errors":{"mine":"no such module"}`)
+}
+
 // Dynamic sampling fills the batch with groups whose rewards differ, as long as it may draw.
 func TestRefill(t *testing.T) {
 	g := stage(t, 1)
@@ -334,6 +352,11 @@ func TestPreflight(t *testing.T) {
 		"wrong column": {func(g *pipeline.GRPO) {
 			g.Score = func(context.Context, reward.Sample) (reward.Score, error) { return reward.Score{}, nil }
 		}, true, "look at the answer column"},
+		"broken reward": {func(g *pipeline.GRPO) {
+			g.Score = reward.Named("mine", func(context.Context, reward.Sample) (reward.Score, error) {
+				return reward.Score{}, errors.New("no such module")
+			})
+		}, true, `the reward mine says "no such module"`},
 		"too short": {func(g *pipeline.GRPO) { g.Sample.MaxTokens = 1 }, true, "raise max_completion_length above 1"},
 		"too easy":  {func(g *pipeline.GRPO) { g.Score = right(func(string) bool { return true }) }, true, "use harder problems"},
 		"too hard":  {func(g *pipeline.GRPO) { g.Score = right(func(string) bool { return false }) }, true, "use easier problems"},

@@ -103,19 +103,39 @@ func (p *Preflight) count() {
 	p.Reward /= max(scored, 1)
 }
 
+// cause is the first error of a reward, and its name; empty: none said anything.
+func (p *Preflight) cause() (name, text string) {
+	for _, g := range p.Groups {
+		for _, s := range g.Samples {
+			for _, part := range s.Parts {
+				if part.Err != "" {
+					return part.Name, part.Err
+				}
+			}
+		}
+	}
+	return "", ""
+}
+
 // judge lists what is wrong, the causes before their effects.
 func (p *Preflight) judge(g GRPO) {
 	find := func(fatal bool, fix, what string, args ...any) {
 		p.Findings = append(p.Findings, Finding{fatal, fmt.Sprintf(what, args...), fix})
 	}
+	fix := "look at the answer column (dataset_answer_column)"
+	if name, cause := p.cause(); cause != "" {
+		fix = fmt.Sprintf("the reward %s says %q", name, cause)
+	} else if p.Unscored == 1 {
+		fix += fmt.Sprintf("; the first problem's answer reads as %.60q", p.Groups[0].Problem.Answer)
+	}
 	switch {
 	case p.Unscored == 1:
-		find(true, "look at the answer column (dataset_answer_column); the first problem's answer reads as "+fmt.Sprintf("%.60q", p.Groups[0].Problem.Answer), "no completion could be scored")
+		find(true, fix, "no completion could be scored")
 		return
 	case p.Unscored > 0.5:
-		find(true, "look at the answer column (dataset_answer_column)", "%.0f %% of the completions could not be scored", 100*p.Unscored)
+		find(true, fix, "%.0f %% of the completions could not be scored", 100*p.Unscored)
 	case p.Unscored > 0.05:
-		find(false, "their samples are left out; look at the answer column", "%.0f %% of the completions could not be scored", 100*p.Unscored)
+		find(false, "their samples are left out; "+fix, "%.0f %% of the completions could not be scored", 100*p.Unscored)
 	}
 	switch {
 	case p.Truncated > 0.5:
