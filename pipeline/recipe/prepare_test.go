@@ -253,6 +253,19 @@ func TestFlagsHaveEffect(t *testing.T) {
 	}
 }
 
+// An address with a password in it would be in every checkpoint.
+func TestPasswordRefused(t *testing.T) {
+	m, data := textModel(t), six(t)
+	for key, flags := range map[string][]string{
+		"judge_url":  {"--reward_funcs", "llm_judge", "--judge_model", "x", "--judge_url", "https://me:secret@localhost/v1"},
+		"reward_url": {"--reward_funcs", "http", "--reward_url", "http://:secret@localhost/"},
+	} {
+		_, err := grpo(t, m, data, flags...)
+		require.ErrorContains(t, err, key+" holds a user or password")
+		require.NotContains(t, err.Error(), "secret")
+	}
+}
+
 // prompts are those of an epoch in its order.
 func prompts(p *recipe.Prepared) string {
 	var all []string

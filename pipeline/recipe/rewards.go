@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -161,6 +162,9 @@ func (j *judges) judge() (reward.Func, reward.GroupFunc, error) {
 	if j.JudgeURL == "" || j.JudgeModel == "" {
 		return nil, nil, errors.New("recipe: llm_judge needs judge_url (a server's chat completions) and judge_model")
 	}
+	if err := noPassword("judge_url", j.JudgeURL); err != nil {
+		return nil, nil, err
+	}
 	judge, err := remote.NewJudge(remote.JudgeConfig{URL: j.JudgeURL, Model: j.JudgeModel, Key: j.from.Key, Limits: remote.Limits{Budget: int64(j.JudgeBudget)}, Question: question})
 	if err != nil {
 		return nil, nil, err
@@ -208,8 +212,19 @@ func (j *judges) http() (reward.Func, reward.GroupFunc, error) {
 	if j.URL == "" {
 		return nil, nil, errors.New("recipe: the reward http needs reward_url")
 	}
+	if err := noPassword("reward_url", j.URL); err != nil {
+		return nil, nil, err
+	}
 	f, err := remote.HTTP(remote.HTTPConfig{URL: j.URL, Key: j.from.Key})
 	return nil, f, err
+}
+
+// noPassword refuses an address with one: it would be in config.yaml and in every checkpoint.
+func noPassword(key, address string) error {
+	if u, err := url.Parse(address); err == nil && u.User != nil {
+		return fmt.Errorf("recipe: %s holds a user or password, which would be written to config.yaml and the checkpoints; give a key in R1_REWARD_KEY", key)
+	}
+	return nil
 }
 
 // score is the weighted sum of the named functions: those that judge alone, and those that compare.
