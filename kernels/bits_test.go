@@ -75,10 +75,13 @@ func TestBitsEverywhere(t *testing.T) {
 
 // The execution contract of row-wise operations: a row's bits are the same alone and among any number of others, at any place.
 func TestRowsAreIndependent(t *testing.T) {
-	dev := openCPU(t)
+	rowsAreIndependent(t, openCPU(t), func(c opCase) bool { return c.rows })
+}
+
+func rowsAreIndependent(t *testing.T, dev *kernels.Device, takes func(c opCase) bool) {
 	sizes := []int{2, 7, 8, 15, 16, 17, 63, 64, 65, 128, 512}
 	for _, c := range opTable() {
-		if !c.rows {
+		if !takes(c) {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
@@ -122,9 +125,10 @@ func TestRowsAreIndependent(t *testing.T) {
 
 // Attention and head: a sequence's rows, and a row's log-prob and entropy, do not depend on what they are packed with; and
 // attention over pages, fed whole, in chunks or row by row, has the bits of attention over packed rows.
-func TestAttentionIsIndependent(t *testing.T) {
+func TestAttentionIsIndependent(t *testing.T) { attentionIsIndependent(t, openCPU(t)) }
+
+func attentionIsIndependent(t *testing.T, dev *kernels.Device) {
 	const h, g, d, page = 4, 2, 24, 16
-	dev := openCPU(t)
 	lengths := []int{1, 300, 17, 513, 64}
 	total := 0
 	for _, n := range lengths {
@@ -209,9 +213,10 @@ func paged(t *testing.T, dev *kernels.Device, q, k, v []float32, n, h, g, d, pag
 
 // What the sampler reports of a token is what the head computes for it as a target, bit for bit; a draw is a function of its
 // counter, whatever the batch; and draws follow the distribution.
-func TestSampleHead(t *testing.T) {
+func TestSampleHead(t *testing.T) { sampleHead(t, openCPU(t)) }
+
+func sampleHead(t *testing.T, dev *kernels.Device) {
 	const b, d, v = 600, 16, 1500
-	dev := openCPU(t)
 	x, w := make([]float32, b*d), make([]float32, v*d)
 	for i := range x {
 		x[i] = float32(kernels.Uniform([2]uint32{1, 1}, [4]uint32{uint32(i)})*2 - 1)
@@ -265,9 +270,10 @@ func TestSampleHead(t *testing.T) {
 }
 
 // Inverse CDF: over many draws from one row the frequencies are the probabilities.
-func TestSampleFrequencies(t *testing.T) {
+func TestSampleFrequencies(t *testing.T) { sampleFrequencies(t, openCPU(t)) }
+
+func sampleFrequencies(t *testing.T, dev *kernels.Device) {
 	const n = 40000
-	dev := openCPU(t)
 	logits := []float32{0, 1, 2, -30, 0.5}
 	counts := make([]int, len(logits))
 	require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
@@ -365,8 +371,9 @@ func TestMicroBatchesGiveTheSameBits(t *testing.T) {
 }
 
 // Many goroutines share one device, one pool and one parameter; each gets the bits it would get alone.
-func TestManyGoroutines(t *testing.T) {
-	dev := openCPU(t)
+func TestManyGoroutines(t *testing.T) { manyGoroutines(t, openCPU(t)) }
+
+func manyGoroutines(t *testing.T, dev *kernels.Device) {
 	values := make([]float32, 64*64)
 	for i := range values {
 		values[i] = float32(i%13) - 6

@@ -195,9 +195,10 @@ func headKLIsExact(t *testing.T, dev *kernels.Device) {
 }
 
 // HeadKL's log-prob, entropy and their gradients are Head's bits, and each row's results are its bits alone.
-func TestHeadKLIsHead(t *testing.T) {
+func TestHeadKLIsHead(t *testing.T) { headKLIsHead(t, openCPU(t)) }
+
+func headKLIsHead(t *testing.T, dev *kernels.Device) {
 	const n, d, v = 70, 12, 1500
-	dev := openCPU(t)
 	x, w, y, u := fixed(3, n*d, 2), fixed(4, v*d, 1), fixed(5, n*d, 2), fixed(6, v*d, 1)
 	targets := make([]int32, n)
 	for i := range targets {
@@ -295,9 +296,10 @@ func truncated(logits []float32, c kernels.Truncation) []int32 {
 }
 
 // A truncated draw chooses among the words that a plain sort leaves, reports Head's bits for them, and depends on its counter alone.
-func TestSampleHeadKeep(t *testing.T) {
+func TestSampleHeadKeep(t *testing.T) { sampleHeadKeep(t, openCPU(t)) }
+
+func sampleHeadKeep(t *testing.T, dev *kernels.Device) {
 	const b, d, v = 60, 8, 3000
-	dev := openCPU(t)
 	x, w := fixed(8, b*d, 1), fixed(9, v*d, 2)
 	for i := range d { // words that are equally likely, in row 0 the likeliest
 		w[7*d+i] = 3 * x[i]

@@ -40,6 +40,10 @@ func (codec) Decode(ids []int32) string {
 func tiny(t testing.TB, o ...kernels.Options) *model.LM {
 	dev, err := kernels.Open("cpu", o...)
 	require.NoError(t, err)
+	return tinyOn(t, dev)
+}
+
+func tinyOn(t testing.TB, dev *kernels.Device) *model.LM {
 	m, err := model.Tiny(dev, 7)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -99,7 +103,12 @@ func TestDrawsAreIndependent(t *testing.T) {
 
 // The log-prob and entropy that the sampler reports are the bits the training forward computes, for every token.
 func TestSamplerIsTrainer(t *testing.T) {
-	m := tiny(t)
+	samplerIsTrainer(t, tiny(t), func(want, got []float32, what string, temperature float32) {
+		require.Equal(t, want, got, "%s at temperature %g", what, temperature)
+	})
+}
+
+func samplerIsTrainer(t *testing.T, m *model.LM, check func(want, got []float32, what string, temperature float32)) {
 	for _, temperature := range []float32{1, 0.7, 0} {
 		groups := roll(t, m, sampling.Options{Temperature: temperature, Seed: 1, MaxTokens: 70}, sampling.Request{Problems: problems(8), Samples: 4})
 		var ids, rows, targets []int32
@@ -125,8 +134,8 @@ func TestSamplerIsTrainer(t *testing.T) {
 			a, b := make([]float32, len(rows)), make([]float32, len(rows))
 			require.NoError(t, s.Read(lp, a))
 			require.NoError(t, s.Read(h, b))
-			require.Equal(t, a, logp, "log-probs at temperature %g", temperature)
-			require.Equal(t, b, entropy, "entropies at temperature %g", temperature)
+			check(a, logp, "log-probs", temperature)
+			check(b, entropy, "entropies", temperature)
 			return nil
 		}))
 	}

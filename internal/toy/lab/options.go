@@ -64,7 +64,7 @@ func parse(args []string, stdout, stderr io.Writer) (Options, error) {
 	f.SetOutput(io.Discard)
 	f.Uint64Var(&o.Seed, "seed", 1, "of everything: corpus, weights, questions, draws")
 	f.IntVar(&o.Steps, "steps", 160, "GRPO steps")
-	f.StringVar(&o.Device, "device", "cpu", "where to compute: cpu")
+	f.StringVar(&o.Device, "device", "cpu", "where to compute: cpu, or torch after r1 setup torch")
 	f.StringVar(&o.Out, "out", "out", "folder for metrics.jsonl, checkpoint, eval.jsonl and curves.svg")
 	f.StringVar(&o.Eval, "eval", "", "file of further problems to answer at the end: {\"prompt\":..,\"answer\":..} a line")
 	f.StringVar(&o.Checkpoint, "checkpoint", "", "do not train: answer --eval (or the held-out problems) with this checkpoint folder")

@@ -13,11 +13,13 @@ struct attn_item {
 	std::vector<int64_t> pos, key;
 };
 
-/* What all calls share. H query heads, G key heads, R = H / G, d head size. */
+/* What all calls share. H query heads, G key heads, R = H / G, d head size. The CPU works in double: MKL's order of summation depends on
+ * the shape of the call, which prefill, decode and training have each their own, and in double that does not reach the rounded result. */
 struct attn_shape {
 	int64_t h, g, r, d;
 	double scale, softcap;
 	int64_t window;
+	at::ScalarType work;
 };
 
 /* n items padded to l queries and k keys. rows [n l]: each query's row, 0 where it is padding; keys [n k]; at, to: places among n l
@@ -69,21 +71,21 @@ template <class F> void each_block(const views &v, const attn_shape &s, const st
 /* [rows, H, d] to [n G, R l, d], and back to the rows that are not padding */
 inline Tensor take_queries(const attn_shape &s, const attn_block &b, const Tensor &x)
 {
-	return at::index_select(x, 0, b.rows).view({b.n, b.l, s.g, s.r, -1}).permute({0, 2, 3, 1, 4}).reshape({b.n * s.g, s.r * b.l, -1});
+	return at::index_select(x, 0, b.rows).to(s.work).view({b.n, b.l, s.g, s.r, -1}).permute({0, 2, 3, 1, 4}).reshape({b.n * s.g, s.r * b.l, -1});
 }
 inline void put_queries(const attn_shape &s, const attn_block &b, Tensor to, const Tensor &x)
 {
 	Tensor back = x.view({b.n, s.g, s.r, b.l, -1}).permute({0, 3, 1, 2, 4}).reshape({b.n * b.l, s.h, -1});
-	to.index_copy_(0, b.to, at::index_select(back, 0, b.at));
+	to.index_copy_(0, b.to, at::index_select(back, 0, b.at).to(to.scalar_type()));
 }
 /* [rows, G, d] to [n G, k, d], and added back */
 inline Tensor take_keys(const attn_shape &s, const attn_block &b, const Tensor &x)
 {
-	return at::index_select(x, 0, b.keys).view({b.n, b.k, s.g, s.d}).permute({0, 2, 1, 3}).reshape({b.n * s.g, b.k, s.d});
+	return at::index_select(x, 0, b.keys).to(s.work).view({b.n, b.k, s.g, s.d}).permute({0, 2, 1, 3}).reshape({b.n * s.g, b.k, s.d});
 }
 inline void add_keys(const attn_shape &s, const attn_block &b, Tensor to, const Tensor &x)
 {
-	to.index_add_(0, b.keys, x.view({b.n, s.g, b.k, s.d}).permute({0, 2, 1, 3}).reshape({b.n * b.k, s.g, s.d}));
+	to.index_add_(0, b.keys, x.view({b.n, s.g, b.k, s.d}).permute({0, 2, 1, 3}).reshape({b.n * b.k, s.g, s.d}).to(to.scalar_type()));
 }
 
 /* scores [n G, R l, k], soft-capped, -infinity where a key is not seen */
@@ -113,7 +115,7 @@ inline attn_shape shape_of(const Tensor &q, const r1_tensor &k, float scale, int
 	WANT(q.size(2) == d, "head sizes differ");
 	WANT(g > 0 && q.size(1) % g == 0, "%lld query heads over %lld key heads", static_cast<long long>(q.size(1)), static_cast<long long>(g));
 	WANT(d > 0 && d <= 512, "head size %lld: want 1 to 512", static_cast<long long>(d));
-	return {q.size(1), g, q.size(1) / g, d, scale, softcap, window};
+	return {q.size(1), g, q.size(1) / g, d, scale, softcap, window, q.is_cpu() ? at::kDouble : at::kFloat};
 }
 
 /* each sequence, attn_queries rows at a time; its parent's keys stand before its own */

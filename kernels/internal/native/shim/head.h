@@ -11,7 +11,12 @@ struct head_model {
 	Tensor x, w;
 	double softcap;
 
-	Tensor logits(int64_t r, int64_t n) const { return at::mm(x.narrow(0, r, n), w.t()); }
+	Tensor logits(int64_t r, int64_t n) const
+	{
+		Tensor z = at::empty({n, w.size(0)}, x.options());
+		product(z, x.narrow(0, r, n), w.t());
+		return z;
+	}
 };
 
 inline head_model model_of(const views &v, const char *name, const r1_tensor &x, const r1_tensor &w, float softcap)
@@ -178,7 +183,7 @@ inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlog
 			if (in.m.softcap > 0)
 				d.mul_(at::rsub(at::square(at::tanh(raw / in.m.softcap)), 1));
 			d.div_(tr);
-			dx_out.narrow(0, r, n).copy_(at::mm(d, in.m.w));
+			product(dx_out.narrow(0, r, n), d, in.m.w);
 			if (dw.p)
 				dw_out.addmm_(d.t(), in.m.x.narrow(0, r, n));
 		});

@@ -12,7 +12,7 @@ inline char *linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor,
 		int64_t m = in.size(0), n = wt.size(0);
 		WANT(in.size(1) == wt.size(1), "x has %lld columns, w %lld", static_cast<long long>(in.size(1)), static_cast<long long>(wt.size(1)));
 		Tensor out = v.f32("y", y, m * n).view({m, n});
-		at::mm_out(out, in, wt.t());
+		product(out, in, wt.t());
 		if (bias.p)
 			out.add_(v.f32("bias", bias, n));
 	});
@@ -24,7 +24,7 @@ inline char *linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_te
 		int64_t m = grad.size(0), k = wt.size(1);
 		WANT(grad.size(1) == wt.size(0), "dy has %lld columns, w %lld rows", static_cast<long long>(grad.size(1)), static_cast<long long>(wt.size(0)));
 		Tensor out = v.f32("dx", dx, m * k).view({m, k});
-		at::mm_out(out, grad, wt);
+		product(out, grad, wt);
 	});
 }
 inline char *linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor)

@@ -194,6 +194,23 @@ template <class F> char *entry(const char *op, r1_ctx *c, F body) noexcept
 	}
 }
 
+/* x wT into out [T,N], for w given as [K,N]. On the CPU the product is always one of product_rows rows, the last one padded: MKL takes
+ * another order of summation for another number of rows, and so a row's result does not depend on how many there are. */
+constexpr int64_t product_rows = 64;
+inline void product(Tensor out, const Tensor &x, const Tensor &w)
+{
+	int64_t t = x.size(0), whole = x.is_cpu() ? t / product_rows * product_rows : t;
+	for (int64_t r = 0; r < whole; r += x.is_cpu() ? product_rows : t) {
+		Tensor part = out.narrow(0, r, x.is_cpu() ? product_rows : t);
+		at::mm_out(part, x.narrow(0, r, part.size(0)), w);
+	}
+	if (whole == t)
+		return;
+	Tensor last = at::zeros({product_rows, x.size(1)}, x.options());
+	last.narrow(0, 0, t - whole).copy_(x.narrow(0, whole, t - whole));
+	out.narrow(0, whole, t - whole).copy_(at::mm(last, w).narrow(0, 0, t - whole));
+}
+
 /* Segs, checked. */
 struct seg {
 	int64_t start, len, parent;
