@@ -263,7 +263,7 @@ func (s *grpoStage) record(n int, groups []sampling.Group) error {
 	if s.Every.Rollouts == 0 || n%s.Every.Rollouts != 0 {
 		return nil
 	}
-	return s.dir.WriteFile(fmt.Sprintf("rollouts/step-%06d.jsonl", n), func(w io.Writer) error { return writeRollouts(w, s.Sample.Codec, groups) })
+	return s.dir.WriteFile(rolloutsFile(n), func(w io.Writer) error { return writeRollouts(w, s.Sample.Codec, groups) })
 }
 
 // rolloutRow is one line of a file of rollouts.
@@ -287,7 +287,7 @@ func writeRollouts(w io.Writer, codec sampling.Codec, groups []sampling.Group) e
 	enc.SetEscapeHTML(false)
 	for _, g := range groups {
 		for i, q := range g.Samples {
-			row := rolloutRow{Step: g.Step, Row: g.Row, Sample: i, ID: g.Problem.ID, Prompt: g.Problem.Prompt, Completion: codec.Decode(q.Tokens), Answer: g.Problem.Answer, Stop: q.Stop.String(), Tokens: len(q.Tokens)}
+			row := rolloutRow{Step: g.Step, Row: g.Row, Sample: i, ID: g.Problem.ID, Prompt: g.Problem.Prompt, Completion: q.Text(codec), Answer: g.Problem.Answer, Stop: q.Stop.String(), Tokens: len(q.Tokens)}
 			if v, ok := q.Score.Value(); ok {
 				row.Reward = &v
 			}

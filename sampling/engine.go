@@ -142,11 +142,7 @@ func (e *Engine) compare(ctx context.Context, req Request, g *Group) {
 
 // reading is what a reward sees of a sample.
 func (s *Sample) reading(p reward.Problem, codec Codec) reward.Sample {
-	tokens := s.Tokens
-	if s.Stop == StopEOS {
-		tokens = tokens[:len(tokens)-1]
-	}
-	return reward.Sample{Problem: p, Completion: codec.Decode(tokens), Tokens: s.Tokens, Truncated: s.Stop == StopLength}
+	return reward.Sample{Problem: p, Completion: s.Text(codec), Tokens: s.Tokens, Truncated: s.Stop == StopLength}
 }
 
 // groups checks the request and encodes its prompts.

@@ -26,6 +26,15 @@ type Sample struct {
 	Parts   []reward.Part
 }
 
+// Text is what the model wrote, without the end-of-sequence token that it ended with.
+func (s *Sample) Text(codec Codec) string {
+	tokens := s.Tokens
+	if s.Stop == StopEOS {
+		tokens = tokens[:len(tokens)-1]
+	}
+	return codec.Decode(tokens)
+}
+
 // Stop says why a sample ended.
 type Stop uint8
 

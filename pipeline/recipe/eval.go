@@ -18,7 +18,8 @@ import (
 type Eval struct {
 	Machine
 	Model
-	Problems
+	Questions
+	Rows        int     `key:"eval_rows" help:"rows that are measured, the first ones; 0: all"`
 	Adapter     string  `key:"adapter" help:"the folder of a LoRA adapter on the model"`
 	Split       string  `key:"split" help:"split to measure on"`
 	Samples     int     `key:"samples" help:"completions of each problem; R1 draws 64 at temperature 0.6 and top_p 0.95"`
@@ -32,7 +33,7 @@ type Eval struct {
 // NewEval is the recipe with every value at its default.
 func NewEval() *Eval {
 	return &Eval{
-		Machine: Machine{Device: "cpu"}, Model: Model{Revision: "main"}, Problems: Problems{PromptColumn: "prompt"}, Split: "test", Samples: 1, MaxTokens: 1024, TopP: 1, Seed: 42, Score: "accuracy",
+		Machine: Machine{Device: "cpu"}, Model: Model{Revision: "main"}, Questions: Questions{PromptColumn: "prompt"}, Split: "test", Samples: 1, MaxTokens: 1024, TopP: 1, Seed: 42, Score: "accuracy",
 	}
 }
 
@@ -93,7 +94,7 @@ func (g *Eval) Run(ctx context.Context, from Sources, progress func(done, total 
 	}
 	codec := codec{tok, special}
 	limit := m.Config().MaxPositions - g.MaxTokens + 1
-	problems, long, err := g.Problems.read(ctx, g.Dataset, g.Split, f, codec, limit, g.EvalRows, from.Data)
+	problems, long, err := g.Questions.read(ctx, g.Dataset, g.Split, f, codec, limit, g.Rows, from.Data)
 	if err != nil {
 		return r, nil, nil, err
 	}

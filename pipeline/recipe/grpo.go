@@ -31,26 +31,31 @@ type Adapter struct {
 	RSLoRA  bool     `key:"use_rslora" help:"scale by alpha over the root of r"`
 }
 
-// Problems are what is trained on and measured with.
-type Problems struct {
+// Questions are a data set's problems and how they are asked.
+type Questions struct {
 	Dataset      string         `key:"dataset_name" help:"a file (jsonl, json, csv, parquet), a folder or a hub id"`
 	Config       string         `key:"dataset_config" help:"configuration of a hub data set"`
 	TrainSplit   string         `key:"dataset_train_split" help:"split to train on"`
-	TestSplit    string         `key:"dataset_test_split" help:"split of a folder or hub id to measure on, where it is there"`
-	EvalDataset  string         `key:"eval_dataset_name" help:"another data set to measure on"`
-	EvalRows     int            `key:"eval_rows" help:"rows of it that are measured, the first ones; 0: all"`
-	EvalSamples  int            `key:"eval_samples" help:"completions of each, drawn at eval_temperature"`
-	EvalTemp     float64        `key:"eval_temperature" help:"0: the likeliest token"`
 	PromptColumn string         `key:"dataset_prompt_column" help:"the question: text, or messages"`
 	AnswerColumn string         `key:"dataset_answer_column" help:"the reference answer; absent: answer, solution or target"`
 	System       string         `key:"system_prompt" help:"a system message before every question"`
 	Template     string         `key:"prompt_template" help:"chat: the model's own; r1zero: the paper's, for base models; none: the text as it is; absent: chat where the model has one, else r1zero"`
 	TemplateArgs map[string]any `key:"chat_template_kwargs" help:"variables for the chat template, such as {\"enable_thinking\": true}"`
-	Shuffle      bool           `key:"shuffle_dataset" help:"a new order every epoch; false: as in the file"`
-	Curriculum   string         `key:"curriculum_column" help:"a column with a number: rows are taken in its order, the lowest first, each epoch"`
 	MaxPrompt    int            `key:"max_prompt_length" help:"longer prompts are left out, and counted; 0: no limit"`
-	Epochs       float64        `key:"num_train_epochs" help:"passes over the data where max_steps is not given"`
-	MaxSteps     int            `key:"max_steps" help:"optimiser steps; -1: as num_train_epochs says"`
+}
+
+// Problems are what is trained on and measured with.
+type Problems struct {
+	Questions
+	TestSplit   string  `key:"dataset_test_split" help:"split of a folder or hub id to measure on, where it is there"`
+	EvalDataset string  `key:"eval_dataset_name" help:"another data set to measure on"`
+	EvalRows    int     `key:"eval_rows" help:"rows of it that are measured, the first ones; 0: all"`
+	EvalSamples int     `key:"eval_samples" help:"completions of each, drawn at eval_temperature"`
+	EvalTemp    float64 `key:"eval_temperature" help:"0: the likeliest token"`
+	Shuffle     bool    `key:"shuffle_dataset" help:"a new order every epoch; false: as in the file"`
+	Curriculum  string  `key:"curriculum_column" help:"a column with a number: rows are taken in its order, the lowest first, each epoch"`
+	Epochs      float64 `key:"num_train_epochs" help:"passes over the data where max_steps is not given"`
+	MaxSteps    int     `key:"max_steps" help:"optimiser steps; -1: as num_train_epochs says"`
 }
 
 // Sampling is how completions are drawn.
@@ -122,7 +127,7 @@ func NewGRPO() *GRPO {
 	return &GRPO{
 		Machine: Machine{Device: "cpu"}, Model: Model{Revision: "main"}, Output: defaultOutput(), Optimizer: defaultOptimizer(1e-6),
 		Adapter:  Adapter{Rank: 16, Alpha: 32},
-		Problems: Problems{TrainSplit: "train", TestSplit: "test", PromptColumn: "prompt", EvalSamples: 1, Shuffle: true, Epochs: 3, MaxSteps: -1},
+		Problems: Problems{Questions: Questions{TrainSplit: "train", PromptColumn: "prompt"}, TestSplit: "test", EvalSamples: 1, Shuffle: true, Epochs: 3, MaxSteps: -1},
 		Rewards:  defaultRewards(),
 		Sampling: Sampling{Samples: 8, MaxTokens: 512, Temperature: 1, TopP: 1},
 		Objective: Objective{

@@ -35,7 +35,7 @@ func question(p reward.Problem) string {
 }
 
 // problem makes a problem of a row.
-func (p Problems) problem(row data.Row, f render) (reward.Problem, error) {
+func (p Questions) problem(row data.Row, f render) (reward.Problem, error) {
 	c, err := row.Content(p.PromptColumn)
 	if err != nil {
 		return reward.Problem{}, err
@@ -72,7 +72,7 @@ func (p Problems) problem(row data.Row, f render) (reward.Problem, error) {
 }
 
 // read reads a split as problems; prompts longer than limit tokens are left out and counted.
-func (p Problems) read(ctx context.Context, name, split string, f render, c codec, limit, most int, hub data.Hub) (all []reward.Problem, long int, err error) {
+func (p Questions) read(ctx context.Context, name, split string, f render, c codec, limit, most int, hub data.Hub) (all []reward.Problem, long int, err error) {
 	set, err := data.Open(ctx, name, data.Options{Split: split, Config: p.Config, Hub: hub})
 	if err != nil {
 		return nil, 0, err

@@ -19,7 +19,7 @@ type render func(c data.Content, row data.Row) (string, error)
 
 // template is how prompts are made, whether the tokenizer must add the tokens that begin a text (a chat template writes them
 // itself), and a note where the recipe leaves the choice open.
-func (p Problems) template(dir string) (f render, special bool, note string, err error) {
+func (p Questions) template(dir string) (f render, special bool, note string, err error) {
 	switch p.Template {
 	case "none":
 		return p.plain, true, "", nil
@@ -42,7 +42,7 @@ func (p Problems) template(dir string) (f render, special bool, note string, err
 }
 
 // plain is the text as it is.
-func (p Problems) plain(c data.Content, row data.Row) (string, error) {
+func (p Questions) plain(c data.Content, row data.Row) (string, error) {
 	if c.Messages != nil || p.System != "" {
 		return "", fmt.Errorf("recipe: %s: prompt_template none takes a prompt that is a text, and no system_prompt", row.Place)
 	}
@@ -50,7 +50,7 @@ func (p Problems) plain(c data.Content, row data.Row) (string, error) {
 }
 
 // zero asks the question in R1-Zero's template.
-func (p Problems) zero(c data.Content, row data.Row) (string, error) {
+func (p Questions) zero(c data.Content, row data.Row) (string, error) {
 	question := c.Text
 	switch {
 	case p.System != "":
@@ -64,7 +64,7 @@ func (p Problems) zero(c data.Content, row data.Row) (string, error) {
 }
 
 // chat asks in the model's own template. now is the Unix epoch: a run is the same on every day.
-func (p Problems) chat(t *chat.Template) render {
+func (p Questions) chat(t *chat.Template) render {
 	return func(c data.Content, row data.Row) (string, error) {
 		var messages []any
 		if p.System != "" {
