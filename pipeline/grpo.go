@@ -95,6 +95,8 @@ type Result struct {
 	Checkpoint string // the folder of the last one
 	Best       string // of the one with the best held-out score; the last one where nothing was held out
 	Held       Held   // of the last evaluation
+	Tokens     int64  // trained on
+	Collapsed  string // why the last checkpoint is worse than the best beyond doubt; empty: it is not
 }
 
 const maxSkipped = 5 // steps in a row without a finite gradient before the stage gives up
@@ -132,6 +134,10 @@ func (g GRPO) Run(ctx context.Context, dir *run.Run, watch func(GRPOStep)) (res 
 	}
 	if s.state.Held != nil {
 		res.Held = *s.state.Held
+	}
+	res.Tokens = s.state.Tokens
+	if b := s.state.Best; b.Set && res.Held.High < b.Held.Low {
+		res.Collapsed = fmt.Sprintf("held-out accuracy %.3f after %d steps, %.3f after %d", res.Held.Accuracy, res.Steps, b.Held.Accuracy, b.Step)
 	}
 	return res, nil
 }

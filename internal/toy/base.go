@@ -64,9 +64,19 @@ func DefaultPretraining(seed uint64) Pretraining {
 	}
 }
 
-// hash names the base that p makes on this model.
-func (p Pretraining) hash() string {
-	text, _ := json.Marshal([]any{p, BaseConfig(), vocabulary})
+// World is what a base model is made from: what it is, and what it reads.
+type World struct {
+	Config     model.Config
+	Vocabulary []string // <bos> and <eos> are its ids 0 and 1
+	// Document draws the ids of one document, <bos> first and <eos> last.
+	Document func(r *rand.Rand) []int32
+	// Ready tells whether a base can do what RL is to make it want to; nil: it is not asked.
+	Ready func(ctx context.Context, m *model.LM, seed uint64) (bool, error)
+}
+
+// hash names the base that p makes in a world.
+func (p Pretraining) hash(w World) string {
+	text, _ := json.Marshal([]any{p, w.Config, w.Vocabulary})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])
 }
@@ -74,16 +84,25 @@ func (p Pretraining) hash() string {
 // Progress is told how far a long piece of work is: a share of 1, the latest loss, tokens a second.
 type Progress func(share, loss, tokensPerSecond float64)
 
-// Base makes the base model by next-token prediction on the synthetic web, or loads it from cacheDir where the same base was
-// made before; an empty cacheDir neither reads nor writes. made tells whether it was made now.
+// Base makes the base model of the toy world by next-token prediction on the synthetic web, or loads it from cacheDir where the same
+// base was made before; an empty cacheDir neither reads nor writes. made tells whether it was made now.
 func Base(ctx context.Context, dev *kernels.Device, p Pretraining, cacheDir string, progress Progress) (m *model.LM, made bool, err error) {
-	dir := filepath.Join(cacheDir, "gor1-toy-base-"+p.hash())
+	w := World{Config: BaseConfig(), Vocabulary: vocabulary, Ready: ready, Document: func(r *rand.Rand) []int32 {
+		text, _ := Document(r)
+		return append(append([]int32{BOS}, must(text)...), EOS)
+	}}
+	return w.Base(ctx, dev, p, cacheDir, progress)
+}
+
+// Base makes the base model of a world, or loads it: see the function of that name.
+func (w World) Base(ctx context.Context, dev *kernels.Device, p Pretraining, cacheDir string, progress Progress) (m *model.LM, made bool, err error) {
+	dir := filepath.Join(cacheDir, "gor1-toy-base-"+p.hash(w))
 	if cacheDir != "" {
 		if m, err := model.Load(dev, dir, model.Options{}); err == nil {
 			return m, false, nil
 		}
 	}
-	if m, err = model.New(dev, BaseConfig(), p.Seed, initStd); err != nil {
+	if m, err = model.New(dev, w.Config, p.Seed, initStd); err != nil {
 		return nil, false, err
 	}
 	total, before := 0, 0
@@ -92,7 +111,7 @@ func Base(ctx context.Context, dev *kernels.Device, p Pretraining, cacheDir stri
 	}
 	start := time.Now()
 	for i, c := range p.Cycles {
-		err := p.cycle(ctx, m, i, c, func(tokens int, loss float64) {
+		err := p.cycle(ctx, w, m, i, c, func(tokens int, loss float64) {
 			if progress != nil {
 				progress(float64(before+tokens)/float64(total), loss, float64(before+tokens)/time.Since(start).Seconds())
 			}
@@ -102,7 +121,7 @@ func Base(ctx context.Context, dev *kernels.Device, p Pretraining, cacheDir stri
 		}
 		before += c.Tokens
 	}
-	if err := p.untilReady(ctx, m, len(p.Cycles)); err != nil {
+	if err := p.untilReady(ctx, w, m, len(p.Cycles)); err != nil {
 		return nil, false, fmt.Errorf("toy: pre-training: %w (closing: %v)", err, m.Close())
 	}
 	if cacheDir != "" {
@@ -119,16 +138,23 @@ const (
 	readyCycles   = 3 // more of them at most
 )
 
+func ready(ctx context.Context, m *model.LM, seed uint64) (bool, error) {
+	e := sampling.New(m, sampling.Options{Codec: Codec{}, Temperature: 1, MaxTokens: 64, Seed: seed})
+	forced, err := Forced(ctx, e, Questions(RL, 1<<40+seed, 400))
+	return slices.Min(forced[:]) >= readyAccuracy, err
+}
+
 // untilReady adds short cycles while the base is not ready. The recipe's seeds need none.
-func (p Pretraining) untilReady(ctx context.Context, m *model.LM, number int) error {
-	dev := Questions(RL, 1<<40+p.Seed, 400)
-	e := sampling.New(m, sampling.Options{Codec: Codec{}, Temperature: 1, MaxTokens: 64, Seed: p.Seed})
+func (p Pretraining) untilReady(ctx context.Context, w World, m *model.LM, number int) error {
+	if w.Ready == nil {
+		return nil
+	}
 	for extra := range readyCycles {
-		forced, err := Forced(ctx, e, dev)
-		if err != nil || slices.Min(forced[:]) >= readyAccuracy {
+		ok, err := w.Ready(ctx, m, p.Seed)
+		if err != nil || ok {
 			return err
 		}
-		if err := p.cycle(ctx, m, number+extra, Cycle{1_500_000, 2e-3}, func(int, float64) {}); err != nil {
+		if err := p.cycle(ctx, w, m, number+extra, Cycle{1_500_000, 2e-3}, func(int, float64) {}); err != nil {
 			return err
 		}
 	}
@@ -157,7 +183,7 @@ func saveWhole(m *model.LM, dir string) error {
 }
 
 // cycle trains on one cycle's documents.
-func (p Pretraining) cycle(ctx context.Context, m *model.LM, number int, c Cycle, progress func(tokens int, loss float64)) error {
+func (p Pretraining) cycle(ctx context.Context, w World, m *model.LM, number int, c Cycle, progress func(tokens int, loss float64)) error {
 	steps := (c.Tokens + p.StepTokens - 1) / p.StepTokens
 	trainer, err := sft.New(m, sft.Config{
 		LearningRate: c.LearningRate, Schedule: optim.Cosine(steps/20, steps, 0.1), MicroTokens: 4096,
@@ -172,8 +198,7 @@ func (p Pretraining) cycle(ctx context.Context, m *model.LM, number int, c Cycle
 	for tokens < c.Tokens {
 		var batch []sft.Sequence
 		for n := 0; n < p.StepTokens; {
-			text, _ := Document(r)
-			ids := append(append([]int32{BOS}, must(text)...), EOS)
+			ids := w.Document(r)
 			batch = append(batch, sft.Sequence{IDs: ids})
 			n += len(ids)
 			tokens += len(ids)

@@ -22,31 +22,38 @@ var vocabulary = append([]string{
 // VocabSize is the number of tokens.
 const VocabSize = 65
 
-// Codec is the tokenizer: greedy longest match over the vocabulary. The zero value is ready.
-type Codec struct{}
+// Table is a tokenizer over a fixed vocabulary: greedy longest match. NewTable makes one.
+type Table struct {
+	tokens []string
+	first  [256][]int32 // ids of the tokens that begin with a byte, longest first
+}
 
-// first lists, for each byte, the ids of the tokens that begin with it, longest first.
-var first = func() (table [256][]int32) {
-	for id, tok := range vocabulary {
-		list := table[tok[0]]
+// NewTable returns the tokenizer of a vocabulary, ids in its order. No token may be empty.
+func NewTable(tokens []string) *Table {
+	t := &Table{tokens: tokens}
+	for id, tok := range tokens {
+		list := t.first[tok[0]]
 		at := 0
-		for at < len(list) && len(vocabulary[list[at]]) >= len(tok) {
+		for at < len(list) && len(tokens[list[at]]) >= len(tok) {
 			at++
 		}
-		table[tok[0]] = append(list[:at], append([]int32{int32(id)}, list[at:]...)...)
+		t.first[tok[0]] = append(list[:at], append([]int32{int32(id)}, list[at:]...)...)
 	}
-	return table
-}()
+	return t
+}
+
+// Size is the number of tokens.
+func (t *Table) Size() int { return len(t.tokens) }
 
 // Encode turns text into ids. A character outside the vocabulary is an error that tells where it is.
-func (Codec) Encode(text string) ([]int32, error) {
+func (t *Table) Encode(text string) ([]int32, error) {
 	ids := make([]int32, 0, len(text)/2+4)
 next:
 	for at := 0; at < len(text); {
-		for _, id := range first[text[at]] {
-			if strings.HasPrefix(text[at:], vocabulary[id]) {
+		for _, id := range t.first[text[at]] {
+			if strings.HasPrefix(text[at:], t.tokens[id]) {
 				ids = append(ids, id)
-				at += len(vocabulary[id])
+				at += len(t.tokens[id])
 				continue next
 			}
 		}
@@ -57,15 +64,26 @@ next:
 }
 
 // Decode turns ids back into text, tags and all.
-func (Codec) Decode(ids []int32) string {
+func (t *Table) Decode(ids []int32) string {
 	var b strings.Builder
 	for _, id := range ids {
-		if id >= 0 && int(id) < len(vocabulary) {
-			b.WriteString(vocabulary[id])
+		if id >= 0 && int(id) < len(t.tokens) {
+			b.WriteString(t.tokens[id])
 		}
 	}
 	return b.String()
 }
+
+// Codec is the tokenizer of the toy world. The zero value is ready.
+type Codec struct{}
+
+var table = NewTable(vocabulary)
+
+// Encode is [Table.Encode].
+func (Codec) Encode(text string) ([]int32, error) { return table.Encode(text) }
+
+// Decode is [Table.Decode].
+func (Codec) Decode(ids []int32) string { return table.Decode(ids) }
 
 // must encodes text that this package made.
 func must(text string) []int32 {
