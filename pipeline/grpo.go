@@ -77,10 +77,12 @@ type Every struct {
 type grpoState struct {
 	Cursor  uint64        `json:"cursor"`     // position in the stream
 	Tokens  int64         `json:"num_tokens"` // trained so far
+	Steps   int           `json:"steps"`
 	Best    best          `json:"best"`
 	Held    *Held         `json:"held,omitempty"` // of the last evaluation
 	Skipped int           `json:"skipped"`        // steps in a row whose gradient was not finite
 	Renewed int           `json:"renewed"`        // the step before which the reference was moved last
+	Flat    flat          `json:"flat"`
 	Trainer grpo.State    `json:"trainer"`
 	Rates   map[int]rate  `json:"rates,omitempty"`  // of rows drawn so far, where Skip asks for them
 	Skips   int64         `json:"skips"`            // rows left out so far
@@ -119,6 +121,7 @@ func (g GRPO) Run(ctx context.Context, dir *run.Run, watch func(GRPOStep)) (res 
 		Dir: dir, Steps: g.Every.Steps, SaveEvery: g.Every.Save, Keep: g.Every.Keep, Config: g.Config, State: &s.state,
 		Parts: append([]Part{Weights(g.Policy, ""), Moments(trainer.Optimizer()), controls{s}}, g.Parts...),
 		Best:  func() (int64, bool) { return int64(s.state.Best.Step), s.state.Best.Set },
+		Stop:  func() bool { return g.HeldOut.Converged > 0 && s.state.Flat.Row >= g.HeldOut.Converged },
 	}
 	loop.Watch = func(st Step) {
 		if watch != nil {
@@ -128,7 +131,8 @@ func (g GRPO) Run(ctx context.Context, dir *run.Run, watch func(GRPOStep)) (res 
 	if err := loop.Run(ctx, s.step); err != nil {
 		return res, err
 	}
-	res = Result{Steps: g.Every.Steps, Checkpoint: dir.Path(int64(g.Every.Steps)), Best: dir.Path(int64(g.Every.Steps))}
+	last := dir.Path(int64(s.state.Steps))
+	res = Result{Steps: s.state.Steps, Checkpoint: last, Best: last}
 	if s.state.Best.Set {
 		res.Best = dir.Path(int64(s.state.Best.Step))
 	}
@@ -233,6 +237,7 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 	s.groups, s.stats, s.held = groups, stats, nil
 	s.state.Trainer = s.trainer.State()
 	s.remember(groups)
+	s.state.Steps = n + 1
 	s.state.Cursor, s.state.Tokens = cursor, s.state.Tokens+int64(stats.Trained)
 	if s.state.Skipped++; stats.Skipped == 0 {
 		s.state.Skipped = 0
@@ -254,6 +259,7 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		}
 		s.held, s.state.Held = &held, &held
 		s.state.Best.offer(n+1, held)
+		s.state.Flat.offer(held)
 		fields = append(fields, held.fields()...)
 	}
 	s.alarms = s.Alarms.look(&s.state.Alarms, stats, s.held)

@@ -17,6 +17,8 @@ type HeldOut struct {
 	Samples     int         // of each problem; 0: 1
 	Temperature float32     // of the draws; 0: the likeliest token
 	Every       int         // steps between measurements; 0: only after the last
+	// Converged ends the stage early: once so many measurements in a row lie in the interval of the one before them. 0: never.
+	Converged int
 }
 
 // Held is one measurement.
@@ -41,6 +43,22 @@ func (h HeldOut) Measure(ctx context.Context, policy *model.LM, o sampling.Optio
 		return Held{}, err
 	}
 	return Held{Accuracy: r.Pass1, Low: r.Low, High: r.High, Length: r.Length, Truncated: r.Truncated, PassRate: r.PassRate}, nil
+}
+
+// flat counts the measurements in a row that lie in the interval of the one that the row began after.
+type flat struct {
+	Set  bool `json:"set"`
+	From Held `json:"from"`
+	Row  int  `json:"row"`
+}
+
+func (f *flat) offer(h Held) {
+	h.PassRate = nil
+	if f.Set && f.From.Low <= h.Accuracy && h.Accuracy <= f.From.High {
+		f.Row++
+		return
+	}
+	*f = flat{Set: true, From: h}
 }
 
 // fields are the measurement's metrics.

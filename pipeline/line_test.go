@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gor1/gor1/pipeline"
+	"github.com/gor1/gor1/reward"
 	"github.com/gor1/gor1/run"
 )
 
@@ -147,8 +148,53 @@ func TestBadLine(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ledger.jsonl"), []byte("{\"stage\":\"a\"}\n{"), 0o644))
 	_, err := pipeline.Line{Dir: dir, Stages: []pipeline.Stage{copyStage("a", &ran)}}.Run(context.Background())
 	require.ErrorContains(t, err, "ledger.jsonl, entry 2")
-	bad := pipeline.Stage{Name: "a", Run: func(context.Context, *run.Run, []string) (pipeline.Output, error) { return pipeline.Output{}, fmt.Errorf("boom") }}
+	bad := pipeline.Stage{Name: "a", Run: func(context.Context, *run.Run, []string) (pipeline.Output, error) {
+		return pipeline.Output{}, fmt.Errorf("boom")
+	}}
 	_, err = pipeline.Line{Dir: t.TempDir(), Stages: []pipeline.Stage{bad}}.Run(context.Background())
 	require.EqualError(t, err, "pipeline: stage a: boom")
 	require.Empty(t, ran)
+}
+
+// A stage ends once its held-out score stays within its interval, and going on after the end does nothing more.
+func TestConverged(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		g := stage(t, 50)
+		g.HeldOut.Every, g.HeldOut.Converged = 2, 2
+		g.HeldOut.Score = func(context.Context, reward.Sample) (reward.Score, error) { return reward.Scored(1), nil }
+		r, err := run.Open(dir)
+		require.NoError(t, err)
+		res, err := g.Run(context.Background(), r, nil)
+		require.NoError(t, err)
+		require.Equal(t, 6, res.Steps) // measured after 2, 4 and 6
+		require.Equal(t, r.Path(6), res.Checkpoint)
+		require.NoError(t, run.Verify(res.Checkpoint))
+		require.Empty(t, res.Collapsed)
+		require.NoError(t, r.Close())
+	}
+}
+
+// A policy that was right and is wrong at the end has collapsed.
+func TestCollapsed(t *testing.T) {
+	g := stage(t, 4)
+	measured := 0
+	g.HeldOut.Every, g.HeldOut.Samples, g.Batch.Refill = 2, 40, 0
+	g.HeldOut.Score = func(context.Context, reward.Sample) (reward.Score, error) {
+		if measured == 0 {
+			return reward.Scored(1), nil
+		}
+		return reward.Scored(0), nil
+	}
+	r, err := run.Open(t.TempDir())
+	require.NoError(t, err)
+	defer r.Close()
+	res, err := g.Run(context.Background(), r, func(s pipeline.GRPOStep) {
+		if s.Held != nil {
+			measured++
+		}
+	})
+	require.NoError(t, err)
+	require.Equal(t, "held-out accuracy 0.000 after 4 steps, 1.000 after 2", res.Collapsed)
+	require.Equal(t, r.Path(2), res.Best)
 }

@@ -34,6 +34,7 @@ type Loop struct {
 	State     any // a pointer to the stage's own counters, which JSON holds exactly
 	Parts     []Part
 	Best      func() (step int64, ok bool) // the best step so far: it gets a checkpoint, which is kept besides the newest; nil: none
+	Stop      func() bool                  // after a step, a function of the state: nothing more is to be done; nil: Steps says
 	Watch     func(Step)                   // is told of every step done; nil: nobody
 }
 
@@ -67,7 +68,7 @@ func (l Loop) Run(ctx context.Context, step func(ctx context.Context, n int) ([]
 		return err
 	}
 	start := time.Now()
-	for n := done; n < l.Steps; n++ {
+	for n := done; n < l.Steps && !(n > 0 && l.stop()); n++ {
 		from := time.Now()
 		fields, err := step(ctx, n)
 		if err != nil {
@@ -88,17 +89,20 @@ func (l Loop) Run(ctx context.Context, step func(ctx context.Context, n int) ([]
 		if l.Best != nil {
 			best, any = l.Best()
 		}
-		if n+1 == l.Steps || l.SaveEvery > 0 && (n+1)%l.SaveEvery == 0 || any && best == int64(n+1) {
+		last := n+1 == l.Steps || l.stop()
+		if last || l.SaveEvery > 0 && (n+1)%l.SaveEvery == 0 || any && best == int64(n+1) {
 			if err := l.commit(n + 1); err != nil {
 				return err
 			}
 		}
-		if ctx.Err() != nil && n+1 < l.Steps {
+		if ctx.Err() != nil && !last {
 			return l.interrupted(n + 1)
 		}
 	}
 	return nil
 }
+
+func (l Loop) stop() bool { return l.Stop != nil && l.Stop() }
 
 // interrupted commits the steps done and says how to go on.
 func (l Loop) interrupted(done int) error {
