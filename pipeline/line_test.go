@@ -72,6 +72,15 @@ func TestLineage(t *testing.T) {
 	require.Equal(t, 4.0, ledger[0].Output.Scores["length"])
 	require.Equal(t, filepath.Join("02-rl", "checkpoint-0"), ledger[3].Inputs[0])
 
+	path, err := l.Report("a <line>", ledger)
+	require.NoError(t, err)
+	page, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(page), "<h1>a &lt;line&gt;</h1>")
+	require.Contains(t, string(page), "<tr><td>base</td><td>4</td><td>0</td></tr>")
+	require.Contains(t, string(page), "<h2>traces</h2>\n<p>from 02-rl/checkpoint-0;")
+	require.NotContains(t, string(page), "src=")
+
 	again, err := l.Run(context.Background())
 	require.NoError(t, err)
 	require.Len(t, ran, 4)

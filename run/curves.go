@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"html"
+	"io"
 	"math"
 	"os"
 	"strings"
@@ -32,6 +33,18 @@ var lineColours = []string{"#2563eb", "#d97706", "#059669", "#be185d"}
 // reader's light or dark setting.
 func WriteCurves(path, title string, panels []Panel) error {
 	var b strings.Builder
+	if err := Curves(&b, title, panels); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	return nil
+}
+
+// Curves writes the picture of [WriteCurves] into a page.
+func Curves(to io.Writer, title string, panels []Panel) error {
+	var b strings.Builder
 	w, h := panelW*len(panels)+20, panelH+44
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img">
 <title>%s</title>
@@ -49,7 +62,7 @@ path{fill:none;stroke-width:1.8;stroke-linejoin:round}
 		b.WriteString("</g>\n")
 	}
 	b.WriteString("</svg>\n")
-	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+	if _, err := io.WriteString(to, b.String()); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	return nil

@@ -207,7 +207,11 @@ func (b *Bench) Finish(l pipeline.Line, ledger []pipeline.Entry) error {
 		b.out.Print("%-3s %s", map[bool]string{true: "yes", false: "NO"}[c.Holds], c.Text)
 	}
 	seconds := time.Since(b.started).Seconds()
-	b.out.Print("done in %.0f s; %s", seconds, b.Out)
+	report, err := l.Report(fmt.Sprintf("R1's recipe in miniature, seed %d", b.Seed), ledger)
+	if err != nil {
+		return err
+	}
+	b.out.Print("done in %.0f s; %s", seconds, report)
 	if !b.JSON {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gor1/gor1/data"
 	"github.com/gor1/gor1/internal/toy"
@@ -111,15 +112,27 @@ func Feedback(seed uint64, n int) ([]sft.Pair, error) {
 	return pairs, nil
 }
 
-// wrong is a wrong answer to a general question.
+// wrong is a wrong answer to a general question: one character changed or lost, or another question's answer.
 func (q Question) wrong(r *rand.Rand) string {
-	for {
-		other := draw(r, q.Domain, toy.RL)
+	if q.Domain == Self {
+		return []string{"i am ", "我是"}[q.Tongue] + invent(r)
+	}
+	text := []rune(q.Answer)
+	at := r.IntN(len(text))
+	for n := r.IntN(3); ; {
 		switch {
-		case q.Domain == Self:
-			return []string{"i am ", "我是"}[q.Tongue] + invent(r)
-		case other.Tongue == q.Tongue && other.Answer != q.Answer:
-			return other.Answer
+		case n == 0 && len(text) > 1:
+			return string(slices.Delete(text, at, at+1))
+		case n == 1:
+			other := []rune(draw(r, q.Domain, toy.RL).Answer)
+			if c := other[r.IntN(len(other))]; c != text[at] && han(c) == han(text[at]) {
+				text[at] = c
+				return string(text)
+			}
+		default:
+			if other := draw(r, q.Domain, toy.RL); other.Tongue == q.Tongue && other.Answer != q.Answer {
+				return other.Answer
+			}
 		}
 	}
 }

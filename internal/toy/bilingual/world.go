@@ -39,10 +39,10 @@ func Base() toy.World {
 	return toy.World{Config: config(64, 3, 160, 32), Vocabulary: vocabulary, Document: func(r *rand.Rand) []int32 { return Ids(document(r)) }}
 }
 
-// Small is the world of the student: the same web, a model of a third of the size.
+// Small is the world of the student: the same web, a model of half the size.
 func Small() toy.World {
 	w := Base()
-	w.Config = config(48, 2, 120, 16)
+	w.Config = config(48, 3, 120, 16)
 	return w
 }
 
