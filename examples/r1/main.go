@@ -33,18 +33,18 @@ func recipe(b *bilingual.Bench) []pipeline.Stage {
 		rlStage(b, grpoStage{name: "zero", from: base, steps: 120, rate: 5e-4, score: reasoning}),
 		tracesStage(b, "cold-data", zero, 2000, 1, bilingual.Chain, bilingual.Letter),
 		sftStage(b, "cold-start", base, 3, 1e-3, from("cold-data")),
-		rlStage(b, grpoStage{name: "reasoning-rl", from: cold, steps: 160, rate: 5e-4, score: readable}),
+		rlStage(b, grpoStage{name: "reasoning-rl", from: cold, steps: 240, rate: 5e-4, score: readable}),
 		tracesStage(b, "traces", rl, 2000, 2, bilingual.Chain, bilingual.Letter),
 		generalStage(b, "general", 600),
 		sftStage(b, "second-sft", base, 3, 1e-3, from("traces"), from("general")),
-		feedbackStage(b, "reward-model", second, 240),
-		rlStage(b, grpoStage{name: "r1", from: second, steps: 60, rate: 3e-4, temperature: 0.7, feedback: from("reward-model"), score: readable}),
+		feedbackStage(b, "reward-model", second, 300),
+		rlStage(b, grpoStage{name: "r1", from: second, steps: 100, rate: 3e-4, temperature: 0.7, feedback: from("reward-model"), score: readable}),
 		smallStage(b, "small-base"),
 		tracesStage(b, "teaching", from("r1"), 4000, 2, bilingual.Chain, bilingual.Letter, bilingual.Chain, bilingual.Letter, bilingual.Translate, bilingual.Spell, bilingual.Self),
-		sftStage(b, "student", from("small-base"), 16, 3e-3, from("teaching")),
+		sftStage(b, "student", from("small-base"), 12, 3e-3, from("teaching")),
 	}
 	for _, rate := range []float64{2.5e-4, 5e-4, 1e-3} { // RL alone on the student's model, and its best learning rate
-		stages = append(stages, rlStage(b, grpoStage{name: fmt.Sprintf("small-rl-%g", rate), from: from("small-base"), steps: 320, rate: rate, score: reasoning}))
+		stages = append(stages, rlStage(b, grpoStage{name: fmt.Sprintf("small-rl-%g", rate), from: from("small-base"), steps: 340, rate: rate, score: reasoning}))
 	}
 	return stages
 }

@@ -205,7 +205,11 @@ func Read(path string, fs *pflag.FlagSet, foreign Foreign) (ignored []string, er
 	if len(doc.Content) == 0 {
 		return nil, fmt.Errorf("recipe: %s is empty", path)
 	}
-	top := doc.Content[0]
+	return readNode(path, doc.Content[0], fs, foreign)
+}
+
+// readNode is Read of a mapping that was read from a file.
+func readNode(path string, top *yaml.Node, fs *pflag.FlagSet, foreign Foreign) (ignored []string, err error) {
 	if top.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("recipe: %s:%d: want keys and values, such as \"learning_rate: 1e-6\"", path, top.Line)
 	}

@@ -88,7 +88,7 @@ func General(seed uint64, n int) []Row {
 }
 
 // Feedback are n pairs of replies to general questions, the one first that the users of this world prefer: the polite one of two right
-// ones, the right one of two others.
+// ones, the right one of two others, and the one that is polite once, in their language, of two that are.
 func Feedback(seed uint64, n int) ([]sft.Pair, error) {
 	r := rand.New(rand.NewPCG(seed, 0x66656564))
 	pairs := make([]sft.Pair, n)
@@ -98,8 +98,12 @@ func Feedback(seed uint64, n int) ([]sft.Pair, error) {
 			manner = polite[q.Tongue]
 		}
 		chosen, rejected := manner+q.Answer, manner+q.wrong(r)
-		if r.IntN(2) == 0 {
+		switch r.IntN(4) {
+		case 0:
 			chosen, rejected = polite[q.Tongue]+q.Answer, q.Answer
+		case 1:
+			worse := []string{polite[q.Tongue] + polite[q.Tongue], polite[q.Tongue] + polite[q.Tongue.other()], polite[q.Tongue.other()], polite[q.Tongue] + summaries[q.Tongue], summaries[q.Tongue]}
+			chosen, rejected = polite[q.Tongue]+q.Answer, worse[r.IntN(len(worse))]+q.Answer
 		}
 		var err error
 		if pairs[i].Chosen, err = Reply(q.Prompt(), chosen); err != nil {

@@ -185,9 +185,10 @@ func Text(s sampling.Sample) string {
 // polite is how users of this world like replies to begin.
 var polite = [...]string{"gladly, ", "好的,"}
 
-// Preferred tells a reply that the users of this world prefer: it begins politely in their language. It is the truth behind the
-// feedback that a reward model is trained on, and the rule metric beside it.
+// Preferred tells a reply that the users of this world prefer: it is polite once, at its beginning and in their language, and then says
+// something. It is the truth behind the feedback that a reward model is trained on, and the rule metric beside it.
 func Preferred(s reward.Sample) bool {
 	_, reply, ok := reward.ParseR1("", s.Completion)
-	return ok && strings.HasPrefix(reply, polite[tongue(s.Problem)]) && len(reply) > len(polite[tongue(s.Problem)])
+	rest, begins := strings.CutPrefix(reply, polite[tongue(s.Problem)])
+	return ok && begins && rest != "" && !strings.Contains(rest, polite[English]) && !strings.Contains(rest, polite[Chinese])
 }

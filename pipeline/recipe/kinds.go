@@ -1,0 +1,426 @@
+package recipe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gor1/gor1/data"
+	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/model/tokenizer"
+	"github.com/gor1/gor1/pipeline"
+	"github.com/gor1/gor1/reward"
+	"github.com/gor1/gor1/run"
+	"github.com/gor1/gor1/sampling"
+)
+
+// Planned is a stage as a plan shows it. Bytes and FLOP are upper bounds; FLOP 0: the length depends on stages before.
+type Planned struct {
+	Name, Kind string
+	From       []pipeline.From
+	Until      string
+	Gate       map[string]float64
+	Bytes      int64
+	FLOP       float64
+}
+
+func paramCount(dir string) (int64, error) {
+	c, err := model.ReadConfig(dir)
+	return c.ParamCount(), err
+}
+
+// grpo is a stage of reinforcement learning: the keys of r1 grpo.
+func (l *Line) grpo(s LineStage, c stageConfig, from Sources) (stageRun, error) {
+	build := func(in []string) (*GRPO, error) {
+		g := NewGRPO()
+		fs := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
+		Bind(fs, g)
+		if err := c.bind(fs, TRL, in); err != nil {
+			return nil, err
+		}
+		g.Machine = l.Machine
+		return g, g.Complete(fs)
+	}
+	g, err := build(nil)
+	if err != nil {
+		return stageRun{}, err
+	}
+	if g.Model.Model != "" {
+		return stageRun{}, errors.New("a stage of RL starts from the base or from a stage: leave model_name_or_path out, and give from")
+	}
+	return stageRun{cost: g.cost, run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
+		g, err := build(in[1:])
+		if err != nil {
+			return out, err
+		}
+		g.Model.Model = in[0]
+		p, err := g.Prepare(ctx, Sources{Data: from.Data, Key: from.Key})
+		if err != nil {
+			return out, err
+		}
+		defer func() { err = errors.Join(err, p.Close()) }()
+		if s.Until == "converged" {
+			if p.HeldOut.Converged = 3; p.HeldOut.Every == 0 {
+				return out, errors.New("recipe: until converged needs measurements on the way: eval_strategy steps, and a held-out split")
+			}
+		}
+		if err := dir.WriteFile("config.yaml", func(w io.Writer) error { return Write(w, g) }); err != nil {
+			return out, err
+		}
+		res, err := p.Run(ctx, dir, func(st pipeline.GRPOStep) {
+			l.watch(s.Name, st.Step, "reward %.3f, length %.0f", st.Stats.Reward, st.Stats.MeanLength)
+		})
+		out = pipeline.Output{Last: res.Checkpoint, Best: res.Best, Collapsed: res.Collapsed, Scores: map[string]float64{"steps": float64(res.Steps), "trained_tokens": float64(res.Tokens)}}
+		if len(p.HeldOut.Problems) > 0 {
+			out.Scores["eval_accuracy"] = res.Held.Accuracy
+		}
+		return out, err
+	}}, nil
+}
+
+// cost bounds memory and work: 2 FLOP a parameter and token sampled, 6 trained, 2 for a reference.
+func (g *GRPO) cost(params int64) (bytes int64, flop float64) {
+	bytes, each := params*24, 8.0
+	if g.Beta > 0 {
+		bytes, each = bytes+4*3*params, each+2
+	}
+	return bytes, each * float64(params) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * float64(g.MaxTokens+g.MaxPrompt)
+}
+
+func (l *Line) watch(stage string, s pipeline.Step, format string, args ...any) {
+	if l.Watch != nil {
+		l.Watch(stage, s.Number+1, s.Of, fmt.Sprintf(format, args...))
+	}
+}
+
+// sft is a stage of supervised fine-tuning: the keys of r1 sft.
+func (l *Line) sft(s LineStage, c stageConfig, from Sources) (stageRun, error) {
+	build := func(in []string) (*SFT, error) {
+		g := NewSFT()
+		fs := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
+		Bind(fs, g)
+		err := c.bind(fs, TRLSFT, in)
+		g.Machine = l.Machine
+		return g, err
+	}
+	g, err := build(nil)
+	if err != nil {
+		return stageRun{}, err
+	}
+	if g.Model.Model != "" && s.From != "" {
+		return stageRun{}, errors.New("model_name_or_path and from both say what the stage starts from: leave one out")
+	}
+	own := g.Model.Model != ""
+	return stageRun{own: own, cost: g.cost, run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
+		to, start := Sources{Data: from.Data, Model: from.Model}, ""
+		if !own {
+			to.Model, start, in = nil, in[0], in[1:]
+		}
+		g, err := build(in)
+		if err != nil {
+			return out, err
+		}
+		if !own {
+			g.Model.Model = start
+		}
+		p, err := g.Prepare(ctx, to)
+		if err != nil {
+			return out, err
+		}
+		defer func() { err = errors.Join(err, p.Close()) }()
+		if err := dir.WriteFile("config.yaml", func(w io.Writer) error { return Write(w, g) }); err != nil {
+			return out, err
+		}
+		tokens := int64(0)
+		res, err := p.Run(ctx, dir, func(st pipeline.SFTStep) {
+			tokens = st.Tokens
+			l.watch(s.Name, st.Step, "loss %.4f", st.Stats.Loss)
+		})
+		out = pipeline.Output{Last: res.Checkpoint, Best: res.Best, Scores: map[string]float64{"steps": float64(res.Steps), "rows": float64(p.Rows), "trained_tokens": float64(tokens)}}
+		if len(p.HeldOut) > 0 {
+			out.Scores["eval_loss"] = res.Measured.Loss
+		}
+		return out, err
+	}}, nil
+}
+
+func (g *SFT) cost(params int64) (bytes int64, flop float64) {
+	return 24 * params, 6 * float64(params) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * float64(g.Length)
+}
+
+// distill is R1's distillation: SFT of another model, the student of model_name_or_path, on traces.
+func (l *Line) distill(s LineStage, c stageConfig, from Sources) (stageRun, error) {
+	g := NewSFT()
+	fs := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
+	Bind(fs, g)
+	if err := c.bind(fs, TRLSFT, nil); err != nil {
+		return stageRun{}, err
+	}
+	if g.Model.Model == "" {
+		return stageRun{}, errors.New("model_name_or_path is missing: the student that learns from the traces")
+	}
+	return l.sft(s, c, from)
+}
+
+// selection is what a stage of kind sample keeps.
+type selection struct {
+	Least  float64 `key:"keep_reward" help:"the reward that a completion must have"`
+	Choose string  `key:"keep" help:"of a prompt's completions with that reward: one, all, shortest or longest"`
+}
+
+// sample draws completions of every problem and keeps those with enough reward as rows to learn from: the keys of r1 grpo, and of selection.
+func (l *Line) sample(s LineStage, c stageConfig, from Sources) (stageRun, error) {
+	build := func(in []string) (*GRPO, *selection, error) {
+		g, k := NewGRPO(), &selection{Least: 1, Choose: "one"}
+		fs := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
+		Bind(fs, g)
+		Bind(fs, k)
+		err := c.bind(fs, TRL, in)
+		g.Machine, g.Beta, g.MaxSteps = l.Machine, 0, 1
+		if !slices.Contains([]string{"one", "all", "shortest", "longest"}, k.Choose) {
+			err = errors.Join(err, fmt.Errorf("keep is %q, want one, all, shortest or longest", k.Choose))
+		}
+		return g, k, err
+	}
+	if _, _, err := build(nil); err != nil {
+		return stageRun{}, err
+	}
+	return stageRun{data: true, cost: func(params int64) (int64, float64) { return 12 * params, 0 }, run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
+		g, k, err := build(in[1:])
+		if err != nil {
+			return out, err
+		}
+		g.Model.Model = in[0]
+		p, err := g.Prepare(ctx, Sources{Data: from.Data, Key: from.Key})
+		if err != nil {
+			return out, err
+		}
+		defer func() { err = errors.Join(err, p.Close()) }()
+		problems := onePass(p.Problems)
+		groups, err := sampling.Rollout(ctx, sampling.New(p.Policy, p.Sample), sampling.Request{Problems: problems, Samples: g.Samples, Score: p.Score, Compare: p.Compare})
+		if err != nil {
+			return out, err
+		}
+		out.Scores = map[string]float64{}
+		out.Last, err = filepath.Join(dir.Dir(), "rows.jsonl"), dir.WriteFile("rows.jsonl", func(w io.Writer) error {
+			return k.write(w, p.Sample.Codec, groups, in[0], out.Scores)
+		})
+		return out, err
+	}}, nil
+}
+
+// onePass is one pass over a stream.
+func onePass(s *pipeline.Stream[reward.Problem]) []reward.Problem {
+	all := make([]reward.Problem, s.Len())
+	for i := range all {
+		q, n := s.At(uint64(i))
+		all[n] = q
+	}
+	return all
+}
+
+// kept is a row that a stage of kind sample writes.
+type kept struct {
+	Prompt     string  `json:"prompt"`
+	Completion string  `json:"completion"`
+	Answer     string  `json:"answer,omitempty"`
+	ID         string  `json:"id"`
+	Sample     int     `json:"sample"`
+	Reward     float64 `json:"reward"`
+	Source     string  `json:"source"`
+}
+
+// write writes the rows that are kept and counts, by reason, those that are not.
+func (k *selection) write(w io.Writer, codec sampling.Codec, groups []sampling.Group, source string, counts map[string]float64) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for _, g := range groups {
+		var good []int
+		for i, s := range g.Samples {
+			v, ok := s.Score.Value()
+			switch {
+			case !ok:
+				counts["dropped: not scored"]++
+			case s.Stop != sampling.StopEOS:
+				counts["dropped: cut"]++
+			case v < k.Least:
+				counts["dropped: reward"]++
+			default:
+				good = append(good, i)
+			}
+		}
+		if n := len(good); n > 0 {
+			length := func(a, b int) int { return len(g.Samples[a].Tokens) - len(g.Samples[b].Tokens) }
+			switch k.Choose {
+			case "one":
+				good = good[:1]
+			case "shortest":
+				good = []int{slices.MinFunc(good, length)}
+			case "longest":
+				good = []int{slices.MaxFunc(good, length)}
+			}
+			counts["dropped: not chosen"] += float64(n - len(good))
+		}
+		for _, i := range good {
+			v, _ := g.Samples[i].Score.Value()
+			counts["kept"]++
+			if err := enc.Encode(kept{g.Problem.Prompt, codec.Decode(g.Samples[i].Tokens), g.Problem.Answer, g.Problem.ID, i, v, source}); err != nil {
+				return err
+			}
+		}
+	}
+	if counts["kept"] == 0 {
+		return fmt.Errorf("recipe: of %d prompts nothing was kept: %v; lower keep_reward, or sample from a better model", len(groups), counts)
+	}
+	return nil
+}
+
+// merging is a stage of kind merge.
+type merging struct {
+	Sources []string `key:"sources" help:"data sets NAME or NAME=WEIGHT: rows are drawn in proportion to the weights"`
+	Rows    int      `key:"rows" help:"of the result; 0: every row of every source once"`
+	Domain  string   `key:"domain_column" help:"column that names a row's domain, whose tokens are counted; rows without it: the source's name"`
+	Seed    uint64   `key:"seed" help:"of the draws"`
+}
+
+// merge mixes data sets into one file and counts its tokens by domain.
+func (l *Line) merge(s LineStage, c stageConfig, from Sources) (stageRun, error) {
+	build := func(in []string) (*merging, error) {
+		m := &merging{Domain: "domain", Seed: 42}
+		fs := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
+		Bind(fs, m)
+		err := c.bind(fs, Foreign{}, in)
+		if err == nil && len(m.Sources) == 0 {
+			err = errors.New("sources is missing: the data sets to mix, such as [\"@traces=3\", general.jsonl=1]")
+		}
+		return m, err
+	}
+	if _, err := build(nil); err != nil {
+		return stageRun{}, err
+	}
+	return stageRun{data: true, run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
+		m, err := build(in[1:])
+		if err != nil {
+			return out, err
+		}
+		tok, err := tokenizer.Load(in[0])
+		if err != nil {
+			return out, err
+		}
+		out.Scores = map[string]float64{}
+		out.Last, err = filepath.Join(dir.Dir(), "rows.jsonl"), dir.WriteFile("rows.jsonl", func(w io.Writer) error { return m.write(ctx, w, tok, from, out.Scores) })
+		return out, err
+	}}, nil
+}
+
+func (m *merging) write(ctx context.Context, w io.Writer, tok *tokenizer.Tokenizer, from Sources, counts map[string]float64) error {
+	names, weights, err := (&SFT{Texts: Texts{Mix: m.Sources}}).sources()
+	if err != nil {
+		return err
+	}
+	var parts []data.Part
+	for i, name := range names {
+		table, err := (&SFT{}).read(ctx, name, "train", from)
+		if err != nil {
+			return err
+		}
+		epochs := int64(1)
+		if m.Rows > 0 {
+			epochs = 0
+		}
+		parts = append(parts, data.Part{Stream: data.Shuffle(table, m.Seed+uint64(i), epochs), Weight: weights[i]})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	n := 0
+	for row, err := range data.Mix(m.Seed, parts...).Rows(ctx, data.Cursor{}) {
+		if err != nil {
+			return err
+		}
+		domain := strings.TrimSuffix(filepath.Base(row.Place.File), filepath.Ext(row.Place.File))
+		if v, ok := row.Fields.Get(m.Domain); ok {
+			domain = fmt.Sprint(v)
+		}
+		text, err := json.Marshal(row.Fields)
+		if err != nil {
+			return fmt.Errorf("recipe: %s: %w", row.Place, err)
+		}
+		for _, f := range row.Fields {
+			if v, ok := f.Value.(string); ok && f.Name != m.Domain {
+				counts["tokens: "+domain] += float64(len(tok.Encode(v, false)))
+			}
+		}
+		if err := enc.Encode(json.RawMessage(text)); err != nil {
+			return err
+		}
+		if n++; n == m.Rows {
+			break
+		}
+	}
+	return nil
+}
+
+// measure makes the function that judges every model on the same held-out problems.
+func (l *Line) measure(from Sources) (func(ctx context.Context, dir string) (map[string]float64, error), error) {
+	build := l.evaluator(stageConfig{l.Eval})
+	if _, err := build(nil); err != nil {
+		return nil, fmt.Errorf("recipe: %s: eval: %w", l.path, err)
+	}
+	return func(ctx context.Context, dir string) (map[string]float64, error) {
+		return l.held(ctx, build, dir, nil, from)
+	}, nil
+}
+
+func (l *Line) evaluator(c stageConfig) func(in []string) (*GRPO, error) {
+	return func(in []string) (*GRPO, error) {
+		g := NewGRPO()
+		fs := pflag.NewFlagSet("eval", pflag.ContinueOnError)
+		Bind(fs, g)
+		err := c.bind(fs, TRL, in)
+		if err == nil && g.Dataset == "" {
+			err = errors.New("dataset_name is missing: the problems to measure on")
+		}
+		g.Machine, g.Beta, g.MaxSteps = l.Machine, 0, 1
+		return g, err
+	}
+}
+
+func (l *Line) held(ctx context.Context, build func([]string) (*GRPO, error), dir string, in []string, from Sources) (scores map[string]float64, err error) {
+	g, err := build(in)
+	if err != nil {
+		return nil, err
+	}
+	g.Model.Model = dir
+	p, err := g.Prepare(ctx, Sources{Data: from.Data, Key: from.Key})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if len(p.HeldOut.Problems) == 0 {
+		return nil, fmt.Errorf("recipe: eval: %s has no split %s to measure on", g.Dataset, g.TestSplit)
+	}
+	h, err := p.HeldOut.Measure(ctx, p.Policy, p.Sample)
+	return map[string]float64{"accuracy": h.Accuracy, "accuracy_low": h.Low, "accuracy_high": h.High, "length": h.Length, "truncated": h.Truncated}, err
+}
+
+// eval is a stage that only measures, on problems of its own.
+func (l *Line) eval(_ LineStage, c stageConfig, from Sources) (stageRun, error) {
+	build := l.evaluator(c)
+	if _, err := build(nil); err != nil {
+		return stageRun{}, err
+	}
+	return stageRun{data: true, run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
+		if out.Scores, err = l.held(ctx, build, in[0], in[1:], from); err != nil {
+			return out, err
+		}
+		out.Last, err = filepath.Join(dir.Dir(), "eval.json"), dir.WriteFile("eval.json", func(w io.Writer) error { return json.NewEncoder(w).Encode(out.Scores) })
+		return out, err
+	}}, nil
+}
