@@ -13,11 +13,12 @@
 #endif
 #define GEMM_NR (16 * GEMM_NV)
 #define GEMM_KC 512
+#define GEMM_AHEAD 1024 /* floats from the k at hand to the one that is fetched: the hardware stops at the end of each page of 4 KiB */
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* mr rows of a, one panel of b, kc steps of k. a(i,k) = a[i*a_m + k*a_k]. */
-INLINE void gemm_tile(const int mr, int64_t kc, const float *a, int64_t a_m, int64_t a_k, const float *b, float *c, int64_t ldc, int cols, int acc,
+/* mr rows of a, one panel of b, kc steps of k. a(i,k) = a[i*a_m + k*a_k]. stream: b comes from memory, not from a cache. */
+INLINE void gemm_tile(const int mr, const int stream, int64_t kc, const float *a, int64_t a_m, int64_t a_k, const float *b, float *c, int64_t ldc, int cols, int acc,
                       const float *bias)
 {
 	vf s[GEMM_MR][GEMM_NV];
@@ -35,8 +36,11 @@ INLINE void gemm_tile(const int mr, int64_t kc, const float *a, int64_t a_m, int
 	for (int64_t k = 0; k < kc; k++) {
 		vf bv[GEMM_NV];
 #pragma GCC unroll 4
-		for (int j = 0; j < GEMM_NV; j++)
+		for (int j = 0; j < GEMM_NV; j++) {
 			bv[j] = v_load(b + 16 * j);
+			if (stream)
+				__builtin_prefetch(b + 16 * j + GEMM_AHEAD);
+		}
 #pragma GCC unroll 16
 		for (int i = 0; i < mr; i++) {
 			vf av = v_set1(a[i * a_m]);
@@ -64,12 +68,12 @@ INLINE void gemm_tile(const int mr, int64_t kc, const float *a, int64_t a_m, int
 		}
 }
 
-/* one function for each number of rows, for a row-major and for a k-major */
+/* one function for each number of rows: a k-major, a row-major, a row-major that streams b */
+#define TILE_ARGS int64_t kc, const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int cols, int acc, const float *bias
 #define TILE(mr) \
-	static void gemm_tile_r##mr(int64_t kc, const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int cols, int acc, const float *bias) \
-	{ gemm_tile(mr, kc, a, lda, 1, b, c, ldc, cols, acc, bias); } \
-	static void gemm_tile_k##mr(int64_t kc, const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int cols, int acc, const float *bias) \
-	{ gemm_tile(mr, kc, a, 1, lda, b, c, ldc, cols, acc, bias); }
+	static void gemm_tile_k##mr(TILE_ARGS) { gemm_tile(mr, 0, kc, a, 1, lda, b, c, ldc, cols, acc, bias); } \
+	static void gemm_tile_r##mr(TILE_ARGS) { gemm_tile(mr, 0, kc, a, lda, 1, b, c, ldc, cols, acc, bias); } \
+	static void gemm_tile_s##mr(TILE_ARGS) { gemm_tile(mr, 1, kc, a, lda, 1, b, c, ldc, cols, acc, bias); }
 TILE(1) TILE(2) TILE(3) TILE(4)
 #if GEMM_MR > 4
 TILE(5) TILE(6)
@@ -77,20 +81,16 @@ TILE(5) TILE(6)
 #if GEMM_MR > 6
 TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 #endif
-typedef void tile_fn(int64_t kc, const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int cols, int acc, const float *bias);
-/* [a is row-major][rows - 1] */
-static tile_fn *const tiles[2][GEMM_MR] = {
+typedef void tile_fn(TILE_ARGS);
 #if GEMM_MR == 12
-	{gemm_tile_k1, gemm_tile_k2, gemm_tile_k3, gemm_tile_k4, gemm_tile_k5, gemm_tile_k6, gemm_tile_k7, gemm_tile_k8, gemm_tile_k9, gemm_tile_k10, gemm_tile_k11, gemm_tile_k12},
-	{gemm_tile_r1, gemm_tile_r2, gemm_tile_r3, gemm_tile_r4, gemm_tile_r5, gemm_tile_r6, gemm_tile_r7, gemm_tile_r8, gemm_tile_r9, gemm_tile_r10, gemm_tile_r11, gemm_tile_r12},
+#define TILES(t) {t##1, t##2, t##3, t##4, t##5, t##6, t##7, t##8, t##9, t##10, t##11, t##12}
 #elif GEMM_MR == 6
-	{gemm_tile_k1, gemm_tile_k2, gemm_tile_k3, gemm_tile_k4, gemm_tile_k5, gemm_tile_k6},
-	{gemm_tile_r1, gemm_tile_r2, gemm_tile_r3, gemm_tile_r4, gemm_tile_r5, gemm_tile_r6},
+#define TILES(t) {t##1, t##2, t##3, t##4, t##5, t##6}
 #else
-	{gemm_tile_k1, gemm_tile_k2, gemm_tile_k3, gemm_tile_k4},
-	{gemm_tile_r1, gemm_tile_r2, gemm_tile_r3, gemm_tile_r4},
+#define TILES(t) {t##1, t##2, t##3, t##4}
 #endif
-};
+enum { A_KMAJOR, A_ROWS, A_ROWS_STREAM };
+static tile_fn *const tiles[3][GEMM_MR] = {TILES(gemm_tile_k), TILES(gemm_tile_r), TILES(gemm_tile_s)};
 
 /* kc rows of k of the panel that starts at column j0, of which cols exist; the rest is 0 */
 static void pack_panel(float *out, const float *b, int64_t b_k, int64_t b_n, int64_t kc, int cols)
@@ -118,12 +118,13 @@ static void k_gemm(const void *args, int64_t lo, int64_t hi, int worker)
 	const gemm_args *g = args;
 	const int row_major = g->a_k == 1;
 	const int64_t lda = row_major ? g->a_m : g->a_k, panels = (g->n + GEMM_NR - 1) / GEMM_NR;
+	const int64_t kc_max = g->bp && g->m <= GEMM_MR ? g->k : GEMM_KC; /* few rows read each panel once, from end to end */
 	float *scratch = g->scratch ? g->scratch + worker * (int64_t)GEMM_NR * GEMM_KC : NULL;
 	for (int64_t task = lo; task < hi; task++) {
 		int64_t i0 = task / g->tasks_n * g->mc, i1 = g->m - i0 < g->mc ? g->m : i0 + g->mc;
 		int64_t p0 = task % g->tasks_n * g->nc, p1 = panels - p0 < g->nc ? panels : p0 + g->nc;
-		for (int64_t k0 = 0; k0 == 0 || k0 < g->k; k0 += GEMM_KC) {
-			int64_t kc = g->k - k0 < GEMM_KC ? g->k - k0 : GEMM_KC;
+		for (int64_t k0 = 0; k0 == 0 || k0 < g->k; k0 += kc_max) {
+			int64_t kc = g->k - k0 < kc_max ? g->k - k0 : kc_max;
 			int last = k0 + kc == g->k, acc = g->acc || k0 > 0;
 			for (int64_t p = p0; p < p1; p++) {
 				int64_t j0 = p * GEMM_NR;
@@ -136,7 +137,8 @@ static void k_gemm(const void *args, int64_t lo, int64_t hi, int worker)
 				for (int64_t i = i0; i < i1; i += GEMM_MR) {
 					int mr = i1 - i < GEMM_MR ? (int)(i1 - i) : GEMM_MR;
 					const float *a = g->a + i * g->a_m + k0 * g->a_k;
-					tiles[row_major][mr - 1](kc, a, lda, b, g->c + i * g->ldc + j0, g->ldc, cols, acc, last && g->bias ? g->bias + j0 : NULL);
+					int how = !row_major ? A_KMAJOR : g->bp && i == i0 ? A_ROWS_STREAM : A_ROWS;
+					tiles[how][mr - 1](kc, a, lda, b, g->c + i * g->ldc + j0, g->ldc, cols, acc, last && g->bias ? g->bias + j0 : NULL);
 				}
 			}
 		}
