@@ -52,6 +52,7 @@ var rooms = map[string][]string{
 	"examples/distill":   {"*"},
 	"examples/rejection": {"*"},
 	"kernels/libtorch":   {"kernels/internal/native"},
+	"internal/bench":     {"grpo", "kernels", "model", "optim", "reward", "sampling", "sft"},
 }
 
 type pkg struct {

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gor1/gor1/internal/bench"
+	"github.com/gor1/gor1/kernels"
+)
+
+type benchFlags struct {
+	shape, dtype, isa, model string
+	threads                  int
+	rows                     []int
+	load                     bench.Load
+	options                  bench.Options
+	asJSON                   bool
+}
+
+// benches are what r1 bench times.
+var benches = []string{"gemm", "attention", "decode", "prefill", "train", "step", "adamw", "tokenize"}
+
+func newBench() *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench " + strings.Join(benches, "|"),
+		Short: "Time the library against this machine's own limits",
+		Long: "Times random models of known shapes, in memory. Peak and copy rate of the machine are measured in every round, beside what is timed;\n" +
+			"the limit is what they allow, the share what is reached. Rounds in which others took more than a twentieth of the cores do not count;\n" +
+			"where too few are left the rows say that the machine was busy. Before anything is timed the same process checks that training and\n" +
+			"decoding give the same bits.",
+		Example: "  r1 bench gemm --shape 135m\n  r1 bench decode --shape 15m --batch 64 --prompt-len 64 --new-tokens 32 --json\n  r1 bench tokenize --model DIR",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("%w: want one of %s, got %d arguments", errUsage, strings.Join(benches, ", "), len(args))
+			}
+			return nil
+		},
+		ValidArgs: benches,
+		RunE:      func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.shape, "shape", "15m", "1m, 15m, 135m or 0.5b")
+	fl.StringVar(&f.dtype, "dtype", "f32", "f32; bf16 is not computed yet")
+	fl.StringVar(&f.model, "model", "", "of tokenize: a model folder, its tokenizer.json, or a .gguf file")
+	fl.IntSliceVar(&f.rows, "rows", []int{1, 4, 8, 64, 512}, "of gemm: rows M")
+	fl.IntVar(&f.load.Batch, "batch", 8, "sequences at once")
+	fl.IntVar(&f.load.Prompt, "prompt-len", 64, "tokens of a prompt")
+	fl.IntVar(&f.load.New, "new-tokens", 32, "tokens after it")
+	fl.IntVar(&f.load.Prompts, "prompts", 8, "of step: prompts")
+	fl.IntVar(&f.load.Group, "group", 8, "of step: samples of each prompt")
+	fl.IntVar(&f.options.Rounds, "rounds", 7, "undisturbed rounds wanted")
+	fl.DurationVar(&f.options.MinTime, "min-time", 200*time.Millisecond, "of one measurement")
+	fl.IntVar(&f.threads, "threads", 0, "threads; 0: R1_THREADS, else one a core")
+	fl.StringVar(&f.isa, "isa", "", "portable, avx2, avx512 or neon; empty: R1_ISA, else the best here")
+	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object a line")
+	return cmd
+}
+
+func (f *benchFlags) run(cmd *cobra.Command, what string) error {
+	if f.dtype != "f32" {
+		return fmt.Errorf("%w: --dtype is %q: only f32 is computed yet", errUsage, f.dtype)
+	}
+	o, err := deviceOptions(f.threads, f.isa)
+	if err != nil {
+		return err
+	}
+	dev, err := kernels.Open("cpu", o)
+	if err != nil {
+		return err
+	}
+	if err := bench.Contract(cmd.Context(), dev); err != nil {
+		return errors.Join(err, dev.Close())
+	}
+	cases, err := f.cases(dev, what)
+	if err != nil {
+		return errors.Join(err, dev.Close())
+	}
+	rows, err := bench.Measure(cmd.Context(), dev, cases, f.options)
+	if err := errors.Join(err, bench.CloseAll(cases), dev.Close()); err != nil {
+		return err
+	}
+	return printBench(cmd.OutOrStdout(), rows, f.asJSON)
+}
+
+func (f *benchFlags) cases(dev *kernels.Device, what string) ([]bench.Case, error) {
+	c, err := bench.Shape(f.shape, max(1, f.load.Prompt+f.load.New))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	switch what {
+	case "gemm":
+		return bench.GEMM(dev, c, f.rows)
+	case "attention":
+		return bench.Attention(dev, c, f.load.Batch, f.load.Prompt)
+	case "adamw":
+		return bench.AdamW(dev, c)
+	case "decode":
+		return bench.Decode(dev, f.shape, f.load)
+	case "prefill":
+		return bench.Prefill(dev, f.shape, f.load)
+	case "train":
+		return bench.Train(dev, f.shape, f.load)
+	case "step":
+		return bench.Step(dev, f.shape, f.load)
+	case "tokenize":
+		if err := required("--model", f.model); err != nil {
+			return nil, err
+		}
+		tok, err := loadTokenizer(f.model)
+		if err != nil {
+			return nil, err
+		}
+		return bench.Tokenize(tok), nil
+	}
+	return nil, fmt.Errorf("%w: no benchmark %q; known are %s", errUsage, what, strings.Join(benches, ", "))
+}
+
+func printBench(w io.Writer, rows []bench.Result, asJSON bool) error {
+	enc := json.NewEncoder(w)
+	for i, r := range rows {
+		if asJSON {
+			if err := enc.Encode(r); err != nil {
+				return err
+			}
+			continue
+		}
+		if i == 0 {
+			fmt.Fprintf(w, "%s; measured beside: %.0f GFLOP/s fp32, %.1f GB/s copy; medians of %d rounds, %d disturbed\n", r.Device, r.Peak/1e9, r.Copy/1e9, r.Rounds, r.Void)
+			if r.Disturbed != "" {
+				fmt.Fprintf(w, "NOT AN IDLE MACHINE: %s\n", r.Disturbed)
+			}
+		}
+		fmt.Fprintf(w, "%-44s %12.1f %-9s", r.Name, r.Value, r.Unit)
+		if r.Limit > 0 {
+			fmt.Fprintf(w, " limit %10.1f  share %3.0f %%", r.Limit, 100*r.Share)
+		}
+		fmt.Fprintln(w)
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+// Package bench times the library against the machine's own limits: peak and copy rate are measured in every round beside the cases,
+// rounds are interleaved, and rounds that others disturbed do not count.
+package bench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gor1/gor1/kernels"
+)
+
+// Bound is the share of the machine's cores above which others' work, or the hypervisor's steal, voids a round.
+const Bound = 0.05
+
+// Stage is work that cannot take less time than its operations at the peak or its bytes at the copy rate, whichever is more.
+type Stage struct {
+	FLOPs, Bytes float64
+}
+
+func (g Stage) floor(peak, copyRate float64) float64 { return max(g.FLOPs/peak, g.Bytes/copyRate) }
+
+// Case is one thing to time.
+type Case struct {
+	Name   string
+	Unit   string  // of Work a second, such as "tokens/s"
+	Work   float64 // of one run
+	Stages []Stage // of one run, one after another; none: there is no limit to compare with
+	Run    func(ctx context.Context) error
+	Close  func() error
+}
+
+// Result is a case's row.
+type Result struct {
+	Name      string  `json:"name"`
+	Value     float64 `json:"value"` // median over the rounds
+	Unit      string  `json:"unit"`
+	Limit     float64 `json:"limit,omitempty"`     // the value at the peak and copy rate measured in the same rounds
+	Share     float64 `json:"share,omitempty"`     // Value / Limit
+	Rounds    int     `json:"rounds"`              // that Value is the median of
+	Void      int     `json:"void"`                // rounds that others disturbed
+	Disturbed string  `json:"disturbed,omitempty"` // why Value is not an idle machine's number; "": it is one
+	PeakBytes int64   `json:"peak_bytes"`          // the device's memory so far
+	Peak      float64 `json:"peak_f32"`            // FLOP/s
+	Copy      float64 `json:"peak_copy"`           // bytes read plus written a second
+	Device    string  `json:"device"`
+}
+
+// Options say how long to measure.
+type Options struct {
+	Rounds  int           // undisturbed ones wanted; at most twice as many are run
+	MinTime time.Duration // of one case in one round: short runs are repeated
+}
+
+type round struct {
+	peak, copy float64
+	others     float64 // share of the cores; negative: not known
+	values     []float64
+}
+
+// Measure times the cases in interleaved rounds. Where fewer rounds than wanted were undisturbed, the results are medians of all rounds
+// and say so in Disturbed.
+func Measure(ctx context.Context, dev *kernels.Device, cases []Case, o Options) ([]Result, error) {
+	if o.Rounds < 1 || o.MinTime < 0 {
+		return nil, fmt.Errorf("bench: %d rounds of %v: want at least 1, and no negative time", o.Rounds, o.MinTime)
+	}
+	repeat := make([]int, len(cases))
+	for i, c := range cases {
+		start := time.Now()
+		if err := c.Run(ctx); err != nil {
+			return nil, fmt.Errorf("bench: %s: %w", c.Name, err)
+		}
+		repeat[i] = 1 + int(o.MinTime/max(time.Since(start), time.Microsecond))
+	}
+	var rounds []round
+	for clean := 0; clean < o.Rounds && clean+2*o.Rounds-len(rounds) >= o.Rounds && len(rounds) < 2*o.Rounds; {
+		r, err := oneRound(ctx, dev, cases, repeat)
+		if err != nil {
+			return nil, err
+		}
+		if r.others <= Bound {
+			clean++
+		}
+		rounds = append(rounds, r)
+	}
+	return results(dev, cases, rounds, o.Rounds), nil
+}
+
+func oneRound(ctx context.Context, dev *kernels.Device, cases []Case, repeat []int) (round, error) {
+	var r round
+	var err, err2 error
+	w := watch()
+	r.peak, err = dev.Measure(kernels.PeakF32, 0.05)
+	r.copy, err2 = dev.Measure(kernels.PeakCopy, 0.1)
+	if err := errors.Join(err, err2); err != nil {
+		return r, err
+	}
+	for i, c := range cases {
+		start := time.Now()
+		for range repeat[i] {
+			if err := c.Run(ctx); err != nil {
+				return r, fmt.Errorf("bench: %s: %w", c.Name, err)
+			}
+		}
+		r.values = append(r.values, c.Work*float64(repeat[i])/time.Since(start).Seconds())
+	}
+	r.others = w.others()
+	return r, nil
+}
+
+// results are the medians over the undisturbed rounds where there are enough, else over all.
+func results(dev *kernels.Device, cases []Case, rounds []round, want int) []Result {
+	disturbed := func(r round) bool { return r.others > Bound }
+	clean := slices.DeleteFunc(slices.Clone(rounds), disturbed)
+	use, why := clean, ""
+	if len(clean) < want {
+		use = rounds
+		why = fmt.Sprintf("others took %.0f %% of the cores (median; more than %.0f %% in %d of %d rounds)",
+			100*median(rounds, func(r round) float64 { return r.others }), 100*Bound, len(rounds)-len(clean), len(rounds))
+	} else if use[0].others < 0 {
+		why = "what others do is not known on this system"
+	}
+	peak, rate := median(use, func(r round) float64 { return r.peak }), median(use, func(r round) float64 { return r.copy })
+	var out []Result
+	for i, c := range cases {
+		r := Result{Name: c.Name, Unit: c.Unit, Rounds: len(use), Void: len(rounds) - len(clean), Disturbed: why, PeakBytes: dev.Stats().PeakBytes, Peak: peak, Copy: rate, Device: dev.String()}
+		r.Value = median(use, func(r round) float64 { return r.values[i] })
+		floor := 0.0
+		for _, g := range c.Stages {
+			floor += g.floor(peak, rate)
+		}
+		if floor > 0 {
+			r.Limit = c.Work / floor
+			r.Share = r.Value / r.Limit
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func median(rounds []round, of func(r round) float64) float64 {
+	v := make([]float64, len(rounds))
+	for i, r := range rounds {
+		v[i] = of(r)
+	}
+	slices.SortFunc(v, cmp.Compare[float64])
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
+
+// CloseAll frees what the cases hold, the last first.
+func CloseAll(cases []Case) error {
+	var errs []error
+	for i := len(cases) - 1; i >= 0; i-- {
+		if c := cases[i].Close; c != nil {
+			errs = append(errs, c())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,105 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gor1/gor1/kernels"
+)
+
+func openCPU(t *testing.T) *kernels.Device {
+	dev, err := kernels.Open("cpu")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dev.Close()) })
+	return dev
+}
+
+// The shapes have the parameters that their names promise (SmolLM2-135M's and Qwen2.5-0.5B's own counts).
+func TestShapes(t *testing.T) {
+	for name, want := range map[string]int64{"1m": 1115264, "15m": 15191712, "135m": 134515008, "0.5b": 494032768} {
+		c, err := Shape(name, 128)
+		require.NoError(t, err)
+		require.Equal(t, want, c.ParamCount(), name)
+		require.Equal(t, float64(4*want), costsOf(c).weightBytes)
+	}
+	_, err := Shape("7b", 128)
+	require.ErrorContains(t, err, `no shape "7b"; known are 0.5b, 135m, 15m, 1m`)
+}
+
+// Medians are of the undisturbed rounds where there are enough, else of all, and then the result says so.
+func TestResults(t *testing.T) {
+	dev := openCPU(t)
+	cases := []Case{{Name: "c", Unit: "u/s", Work: 10, Stages: []Stage{{FLOPs: 200, Bytes: 10}, {FLOPs: 1, Bytes: 100}}}, {Name: "free", Work: 1}}
+	at := func(value, others float64) round {
+		return round{peak: 100, copy: 50, others: others, values: []float64{value, 1}}
+	}
+	rounds := []round{at(1, 0), at(100, 0.5), at(2, 0.05), at(3, 0.01)}
+	got := results(dev, cases, rounds, 3)
+	require.Equal(t, 2.0, got[0].Value)
+	require.Equal(t, 2.5, got[0].Limit, "10 units in 200/100 + 100/50 seconds")
+	require.Equal(t, 0.8, got[0].Share)
+	require.Equal(t, []any{3, 1, ""}, []any{got[0].Rounds, got[0].Void, got[0].Disturbed})
+	require.Zero(t, got[1].Limit)
+
+	got = results(dev, cases, rounds, 4)
+	require.Equal(t, 2.5, got[0].Value)
+	require.Equal(t, "others took 3 % of the cores (median; more than 5 % in 1 of 4 rounds)", got[0].Disturbed)
+
+	got = results(dev, cases, []round{at(1, -1)}, 1)
+	require.Equal(t, "what others do is not known on this system", got[0].Disturbed)
+}
+
+// A measurement stops when so many rounds were disturbed that too few can be left, repeats short runs, and names what failed.
+func TestMeasure(t *testing.T) {
+	dev := openCPU(t)
+	runs := 0
+	c := Case{Name: "sleep", Unit: "u/s", Work: 1, Run: func(context.Context) error { runs++; time.Sleep(time.Millisecond); return nil }}
+	got, err := Measure(context.Background(), dev, []Case{c}, Options{Rounds: 1, MinTime: 5 * time.Millisecond})
+	require.NoError(t, err)
+	require.Greater(t, runs, 2)
+	require.Positive(t, got[0].Value)
+	require.LessOrEqual(t, got[0].Rounds, 2)
+	c.Run = func(context.Context) error { return errors.New("out of luck") }
+	_, err = Measure(context.Background(), dev, []Case{c}, Options{Rounds: 1})
+	require.EqualError(t, err, "bench: sleep: out of luck")
+	_, err = Measure(context.Background(), dev, nil, Options{})
+	require.ErrorContains(t, err, "0 rounds")
+}
+
+// Every benchmark runs, frees what it made, and is timed only on a device that keeps the contract.
+func TestEveryCaseRuns(t *testing.T) {
+	dev := openCPU(t)
+	ctx := context.Background()
+	require.NoError(t, Contract(ctx, dev))
+	l := Load{Batch: 2, Prompt: 19, New: 3, Prompts: 2, Group: 3}
+	c, err := Shape("1m", 32)
+	require.NoError(t, err)
+	for name, make := range map[string]func() ([]Case, error){
+		"gemm":      func() ([]Case, error) { return GEMM(dev, c, []int{1, 3}) },
+		"attention": func() ([]Case, error) { return Attention(dev, c, 2, 19) },
+		"adamw":     func() ([]Case, error) { return AdamW(dev, c) },
+		"decode":    func() ([]Case, error) { return Decode(dev, "1m", l) },
+		"prefill":   func() ([]Case, error) { return Prefill(dev, "1m", l) },
+		"train":     func() ([]Case, error) { return Train(dev, "1m", l) },
+		"step":      func() ([]Case, error) { return Step(dev, "1m", l) },
+		"tokenize":  func() ([]Case, error) { return Tokenize(lettersOnly{}), nil },
+	} {
+		cases, err := make()
+		require.NoError(t, err, name)
+		for _, c := range cases {
+			require.NoError(t, c.Run(ctx), c.Name)
+			require.NoError(t, c.Run(ctx), "again: "+c.Name)
+		}
+		require.NoError(t, CloseAll(cases))
+	}
+	_, err = Decode(dev, "1m", Load{})
+	require.ErrorContains(t, err, "want at least 1 of each")
+}
+
+type lettersOnly struct{}
+
+func (lettersOnly) Encode(text string, _ bool) []int32 { return []int32{int32(len(text))} }

@@ -1,0 +1,55 @@
+package bench
+
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// tick is the unit of /proc/stat on every architecture that Go runs on.
+const tick = 10 * time.Millisecond
+
+// busy is the processor time of all processes, and the hypervisor's steal, since the machine started; 0 where it cannot be read.
+func busy() time.Duration {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	fields := bytes.Fields(line) // cpu user nice system idle iowait irq softirq steal ..
+	sum := time.Duration(0)
+	for i, f := range fields {
+		if n, err := strconv.ParseInt(string(f), 10, 64); err == nil && i >= 1 && i <= 8 && i != 4 && i != 5 {
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum
+}
+
+// own is this process's processor time.
+func own() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+type watcher struct {
+	start     time.Time
+	busy, own time.Duration
+}
+
+func watch() watcher { return watcher{time.Now(), busy(), own()} }
+
+// others is the share of the machine's cores that others took since the watch began; -1: not known.
+func (w watcher) others() float64 {
+	now := busy()
+	if now == 0 {
+		return -1
+	}
+	return max(0, float64((now-w.busy)-(own()-w.own))/(float64(time.Since(w.start))*float64(runtime.NumCPU())))
+}
