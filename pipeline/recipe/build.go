@@ -115,7 +115,10 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	}
 	p.Problems = pipeline.NewStream(train, g.Seed, g.Shuffle && g.Curriculum == "")
 	if len(held) > 0 {
-		p.HeldOut = pipeline.HeldOut{Problems: held, Score: reward.Math, Samples: g.EvalSamples, Temperature: float32(g.EvalTemp)}
+		if g.EvalSamples > 1 && g.EvalTemp == 0 {
+			return fmt.Errorf("recipe: eval_samples is %d at eval_temperature 0: greedy completions of a prompt are all the same; give a temperature, or 1 sample", g.EvalSamples)
+		}
+		p.HeldOut = pipeline.HeldOut{Problems: held, Score: p.HeldOut.Score, Samples: g.EvalSamples, Temperature: float32(g.EvalTemp)}
 	}
 	if err := g.steps(p); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
 	"github.com/gor1/gor1/pipeline/recipe"
+	"github.com/gor1/gor1/reward"
 )
 
 // textModel is a small random model with a tokenizer beside it.
@@ -264,6 +265,29 @@ func TestPasswordRefused(t *testing.T) {
 		require.ErrorContains(t, err, key+" holds a user or password")
 		require.NotContains(t, err.Error(), "secret")
 	}
+}
+
+// What is held out is scored by what tells right from wrong.
+func TestHeldOutScore(t *testing.T) {
+	m, data := textModel(t), six(t)
+	for names, want := range map[string]string{"format,accuracy": "accuracy", "format": "accuracy", "code,binary_code": "code", "binary_code,accuracy": "accuracy"} {
+		p, err := grpo(t, m, data, "--reward_funcs", names, "--unsafe_code_exec", "--eval_dataset_name", data)
+		require.NoError(t, err)
+		r := reward.Evaluate(context.Background(), p.HeldOut.Score, reward.Sample{Problem: p.HeldOut.Problems[0]})
+		require.Equal(t, want, r.Parts[0].Name, names)
+	}
+	_, err := grpo(t, m, data, "--eval_dataset_name", data, "--eval_samples", "4")
+	require.ErrorContains(t, err, "greedy completions of a prompt are all the same")
+}
+
+// A curriculum is read from CSV, too, where a number is text.
+func TestCurriculumOfCSV(t *testing.T) {
+	m := textModel(t)
+	p, err := grpo(t, m, write(t, t.TempDir(), "rows.csv", "prompt,answer,level\nten,10,10\ntwo,2,2.5\n"), "--curriculum_column", "level")
+	require.NoError(t, err)
+	require.Equal(t, "two ten", prompts(p))
+	_, err = grpo(t, m, write(t, t.TempDir(), "rows.csv", "prompt,answer,level\nten,10,hard\n"), "--curriculum_column", "level")
+	require.ErrorContains(t, err, "curriculum_column level is hard, want a number")
 }
 
 // prompts are those of an epoch in its order.

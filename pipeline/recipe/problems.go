@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 
 	"github.com/gor1/gor1/data"
 	"github.com/gor1/gor1/model/tokenizer"
@@ -108,14 +110,12 @@ func (p Problems) order(all []reward.Problem) error {
 	}
 	level := map[string]float64{}
 	for _, q := range all {
-		switch v := q.Columns[p.Curriculum].(type) {
-		case int64:
-			level[q.ID] = float64(v)
-		case float64:
-			level[q.ID] = v
-		default:
+		v := q.Columns[p.Curriculum]
+		x, err := strconv.ParseFloat(fmt.Sprint(v), 64) // of CSV all values are text
+		if err != nil || math.IsNaN(x) {
 			return fmt.Errorf("recipe: %s: curriculum_column %s is %v, want a number", q.ID, p.Curriculum, v)
 		}
+		level[q.ID] = x
 	}
 	slices.SortStableFunc(all, func(a, b reward.Problem) int { return cmp.Compare(level[a.ID], level[b.ID]) })
 	return nil

@@ -227,7 +227,8 @@ func noPassword(key, address string) error {
 	return nil
 }
 
-// score is the weighted sum of the named functions: those that judge alone, and those that compare.
+// score is the weighted sum of the named functions: those that judge alone, and those that compare. What is held out is scored by the one
+// that tells right from wrong: mathematics, or code where only code is judged.
 func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, error) {
 	j := &judges{GRPO: g, from: from, p: p, math: equal}
 	if len(g.Funcs) == 0 {
@@ -250,6 +251,9 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 		if err != nil {
 			return nil, nil, err
 		}
+		if name == "accuracy" || p.HeldOut.Score == nil && (name == "binary_code" || name == "code") {
+			p.HeldOut.Score = f
+		}
 		weight := 1.0
 		if len(g.Weights) > 0 {
 			weight = g.Weights[i]
@@ -259,6 +263,9 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 		} else {
 			compared = append(compared, reward.WeightGroup(weight, c))
 		}
+	}
+	if p.HeldOut.Score == nil {
+		p.HeldOut.Score = reward.Math
 	}
 	var score reward.Func
 	var compare reward.GroupFunc
