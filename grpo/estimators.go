@@ -3,6 +3,7 @@ package grpo
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Outcomes are what advantages are made of: a batch of groups, their rewards, and the KL to the reference where the reward pays
@@ -132,6 +133,9 @@ func GPGAdvantages(rewardsPG [][]float64) [][]float64 {
 			zero++
 		}
 	}
+	if zero == len(rewardsPG) {
+		return out // all 0
+	}
 	for _, advG := range out {
 		for g := range advG {
 			advG[g] *= float64(len(rewardsPG)) / float64(len(rewardsPG)-zero)
@@ -141,13 +145,15 @@ func GPGAdvantages(rewardsPG [][]float64) [][]float64 {
 }
 
 // MaxRLAdvantages are (r - mean)/mean over the group (MaxRL, arXiv 2602.02710): for rewards of 0 and 1 the gradient of log pass@1, the
-// likelihood of a right answer, so that hard problems weigh more. Rewards are 0 or more; a group without any gets 0.
+// likelihood of a right answer, so that hard problems weigh more. Rewards are 0 or more; a group whose mean is not above 0 gets 0.
 func MaxRLAdvantages(rewardsPG [][]float64) [][]float64 {
 	out := BatchAdvantages(rewardsPG, Scale{By: Unscaled})
 	for p, advG := range out {
 		m := mean(scored(rewardsPG[p]))
 		for g := range advG {
-			if advG[g] != 0 {
+			if !(m > 0) { // nothing is right, or the rewards are none of MaxRL's: their quotient would point the wrong way
+				advG[g] = 0
+			} else {
 				advG[g] /= m
 			}
 		}
@@ -257,7 +263,7 @@ func ProcessAdvantages(stepsG [][]StepReward, lengths []int) [][]float64 {
 	return out
 }
 
-// check refuses advantages of another shape than the groups.
+// check refuses advantages of another shape than the groups, and what is no number.
 func (o Outcomes) check(advPG [][][]float64) error {
 	if len(advPG) != len(o.Groups) {
 		return fmt.Errorf("advantages of %d groups for %d", len(advPG), len(o.Groups))
@@ -265,6 +271,11 @@ func (o Outcomes) check(advPG [][][]float64) error {
 	for p, g := range o.Groups {
 		if len(advPG[p]) != len(g.Samples) {
 			return fmt.Errorf("group %d: advantages of %d samples for %d", p, len(advPG[p]), len(g.Samples))
+		}
+		for i, adv := range advPG[p] {
+			if at := slices.IndexFunc(adv, func(a float64) bool { return a-a != 0 }); at >= 0 {
+				return fmt.Errorf("group %d, sample %d: an advantage of %g", p, i, adv[at])
+			}
 		}
 	}
 	return nil

@@ -127,6 +127,9 @@ func TestPassAtK(t *testing.T) {
 func TestMaxRLAndGPG(t *testing.T) {
 	got := grpo.MaxRLAdvantages([][]float64{{1, 0, 0, 0}, {1, 1, 1, 0}, {0, 0, 0, 0}, {1, 1, 1, 1}, {math.NaN(), 2, 0, 1}})
 	require.Equal(t, [][]float64{{3, -1, -1, -1}, {1. / 3, 1. / 3, 1. / 3, -1}, {0, 0, 0, 0}, {0, 0, 0, 0}, {0, 1, -1, 0}}, round(got))
+	require.Equal(t, [][]float64{{0, 0}}, grpo.MaxRLAdvantages([][]float64{{-3, 1}}), "a mean below 0 would turn the sign")
+	require.Equal(t, [][]float64{{0, 0}}, grpo.MaxRLAdvantages([][]float64{{-1, 1}}), "and one of 0 divide by it")
+	require.Equal(t, [][]float64{{0, 0}, {0, 0}}, grpo.GPGAdvantages([][]float64{{1, 1}, {0, 0}}), "no group teaches")
 	gpg := grpo.GPGAdvantages([][]float64{{1, 0}, {1, 1}, {0, 0}, {3, 1}})
 	require.Equal(t, [][]float64{{1, -1}, {0, 0}, {0, 0}, {2, -2}}, gpg, "4 groups, 2 of them without variance")
 }

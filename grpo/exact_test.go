@@ -426,6 +426,12 @@ func TestPartsRefused(t *testing.T) {
 	c := grpo.DAPO()
 	c.Advantages = func(o grpo.Outcomes) [][][]float64 { return make([][][]float64, len(o.Groups)) }
 	require.ErrorContains(t, step(m, c), "advantages of 0 samples")
+	c.Advantages = grpo.Outcome(func(rewardsPG [][]float64) [][]float64 {
+		out := grpo.BatchAdvantages(rewardsPG, grpo.GroupScale())
+		out[0][1] = math.NaN()
+		return out
+	})
+	require.ErrorContains(t, step(m, c), "group 0, sample 1: an advantage of NaN")
 	groups[0].Samples[0].Keep = groups[0].Samples[0].Keep[1:]
 	require.ErrorContains(t, step(m, grpo.DAPO()), "group 0, sample 0: kept words of")
 	groups[0].Samples[0].Keep, groups[0].Samples[0].LogP = nil, nil
