@@ -124,6 +124,14 @@ func TestDataIsConfiguration(t *testing.T) {
 	require.NoError(t, os.WriteFile(data, []byte(strings.Replace(string(text), `"tests":"a"`, `"tests":"b"`, 1)), 0o644))
 	require.NotEqual(t, first, config(), "what a code reward runs has changed")
 
+	weights := filepath.Join(m, "model.safetensors")
+	first = config()
+	raw, err := os.ReadFile(weights)
+	require.NoError(t, err)
+	raw[len(raw)-1] ^= 1
+	require.NoError(t, os.WriteFile(weights, raw, 0o644))
+	require.NotEqual(t, first, config(), "the model is another one: a branch of the hub that has moved")
+
 	texts := write(t, t.TempDir(), "texts.jsonl", `{"text":"one and two"}`+"\n"+`{"text":"two"}`+"\n")
 	p, err := sft(t, m, texts)
 	require.NoError(t, err)

@@ -157,6 +157,9 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 		return err
 	}
 	config := Values(g)
+	if config["model"], err = mark(dir); err != nil {
+		return err
+	}
 	config["rows"], config["tokens"], config["data"] = p.Rows, p.Tokens, fmt.Sprintf("%016x", seen.Sum64())
 	p.Config = config
 	return nil
