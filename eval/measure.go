@@ -97,7 +97,7 @@ func normal(v []float64, mean float64) (low, high float64) {
 	for _, x := range v {
 		sum += float64((x - mean) * (x - mean))
 	}
-	half := 1.96 * math.Sqrt(sum/math.Max(float64(len(v)-1), 1)/float64(len(v)))
+	half := z95 * math.Sqrt(sum/math.Max(float64(len(v)-1), 1)/float64(len(v)))
 	low, high = mean-half, mean+half
 	if mean >= 0 && mean <= 1 {
 		low, high = math.Max(low, 0), math.Min(high, 1)

@@ -147,7 +147,9 @@ func (t *training) start(ctx context.Context, g *recipe.GRPO, p *recipe.Prepared
 		t.out.Print("before step 0, on %d prompts: reward %.3f%s, %.0f %% of the groups teach nothing, %.0f %% cut, %.0f tokens a completion; sampling takes %.1f s a step",
 			f.Prompts, f.Reward, means(f.Parts), 100*f.ZeroStd, 100*f.Truncated, f.Length, f.Seconds)
 		for _, x := range f.Findings {
-			t.out.Print("  %s", x)
+			if !x.Fatal { // those are in the error
+				t.out.Print("  %s", x)
+			}
 		}
 		if err := f.Err(); err != nil {
 			return fmt.Errorf("%w\n  (--preflight 0 trains all the same)", err)
