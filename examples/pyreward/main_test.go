@@ -79,7 +79,7 @@ func TestFaultsAreNeverScored(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "faulty.py")
 	require.NoError(t, os.WriteFile(file, []byte(faulty), 0o644))
 	const calls = 1000
-	p := python(t, file, "score", func(c *remote.CommandConfig) { c.Timeout = 200 * time.Millisecond })
+	p := python(t, file, "score", func(c *remote.CommandConfig) { c.Timeout = 2 * time.Second })
 	faults := []string{"exit", "kill", "hang", "spin", "raise", "nan", "inf", "text", "list", "bool", "none", "empty", "not a list"}
 	r := rand.New(rand.NewPCG(1, 1))
 	tally, planted, alive := reward.Tally{}, 0, 0
