@@ -120,6 +120,9 @@ func (t *Trainer) State() State { return State{t.beta, t.entropy.State} }
 // SetState goes on from a state.
 func (t *Trainer) SetState(s State) { t.beta, t.entropy.State = s.Beta, s.Entropy }
 
+// ErrUnscored is wrapped by Step's error for a batch without a scored sample. Nothing was changed.
+var ErrUnscored = errors.New("no scored sample with a token in the batch")
+
 // Step turns rewards into advantages and takes the optimiser steps of one batch of groups, in the order of their rows whatever the order
 // they come in. Old log-probs are the samples'
 // own: they are the trainer's bits. A completion with advantage 0 and no further term has gradient 0 and is not run, though it
@@ -132,7 +135,7 @@ func (t *Trainer) Step(ctx context.Context, groups []Group) (StepStats, error) {
 		return st, err
 	}
 	if len(all) == 0 {
-		return st, errors.New("grpo: no scored sample with a token in the batch")
+		return st, fmt.Errorf("grpo: %w", ErrUnscored)
 	}
 	if err := t.firstPass(ctx, groups, all); err != nil {
 		return st, fmt.Errorf("grpo: step %d: %w", t.opt.Steps()+1, err)

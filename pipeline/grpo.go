@@ -215,7 +215,7 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 	started := time.Now()
 	groups, drawn, cursor, err := s.draw(ctx, n)
 	if err != nil {
-		return nil, err
+		return nil, untouched{err}
 	}
 	sampled := time.Now()
 	if err := ctx.Err(); err != nil {
@@ -224,6 +224,9 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 	whole := context.WithoutCancel(ctx) // from here on the step is finished, whatever the signal
 	again := s.replay()
 	stats, err := s.trainer.Step(whole, append(slices.Clone(groups), again...))
+	if errors.Is(err, grpo.ErrUnscored) {
+		err = untouched{err}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -252,6 +253,32 @@ func TestResumeRefused(t *testing.T) {
 		}
 		require.ErrorContains(t, err, "seed was 1152921504606846976 and is now 1152921504606846977")
 	}
+}
+
+// Where a judge is lost for a whole step, the run ends, and what was done before is there.
+func TestJudgeLost(t *testing.T) {
+	dir := t.TempDir()
+	r, err := run.Open(dir)
+	require.NoError(t, err)
+	defer r.Close()
+	g := stage(t, 6)
+	g.Every.Save, g.HeldOut.Problems, g.Batch.Replay = 0, nil, 0
+	echo, lost := g.Score, atomic.Bool{}
+	g.Score = func(ctx context.Context, s reward.Sample) (reward.Score, error) {
+		if lost.Load() {
+			return reward.Score{}, errors.New("no reply")
+		}
+		return echo(ctx, s)
+	}
+	_, err = g.Run(context.Background(), r, func(s pipeline.GRPOStep) { lost.Store(s.Number == 1) })
+	require.ErrorIs(t, err, grpo.ErrUnscored)
+	require.ErrorContains(t, err, "step 2")
+	require.ErrorContains(t, err, "the same command goes on from there")
+	lost.Store(false)
+	res, err := g.Run(context.Background(), r, nil)
+	require.NoError(t, err)
+	require.Equal(t, 6, res.Steps)
+	require.DirExists(t, filepath.Join(dir, "checkpoint-2"))
 }
 
 // A reward that fails says why beside what it did not score.

@@ -61,7 +61,8 @@ type saved struct {
 
 // Run takes the steps that are left, from the newest whole checkpoint on where there is one. step does one step and returns its
 // metrics; it changes nothing but the parts and the state, and it must not stop half-way for ctx once it has begun to change
-// them. When ctx ends, the last whole step is committed and the error wraps ErrInterrupted.
+// them. When ctx ends, the last whole step is committed and the error wraps ErrInterrupted; it is committed, too, where a step failed before
+// it changed anything.
 func (l Loop) Run(ctx context.Context, step func(ctx context.Context, n int) ([]run.Field, error)) error {
 	done, err := l.restore()
 	if err != nil {
@@ -75,7 +76,14 @@ func (l Loop) Run(ctx context.Context, step func(ctx context.Context, n int) ([]
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 				return l.interrupted(n)
 			}
-			return fmt.Errorf("pipeline: step %d: %w", n, err)
+			err = fmt.Errorf("pipeline: step %d: %w", n, err)
+			if early := (untouched{}); n > done && errors.As(err, &early) {
+				if e := l.save(n); e != nil {
+					return errors.Join(err, e)
+				}
+				return fmt.Errorf("%w; the steps before it are saved, and the same command goes on from there", err)
+			}
+			return err
 		}
 		seconds := time.Since(from).Seconds()
 		fields = append(fields, run.Field{Name: "step_time", Value: seconds}, run.Field{Name: "seconds", Value: time.Since(start).Seconds()})
@@ -104,15 +112,27 @@ func (l Loop) Run(ctx context.Context, step func(ctx context.Context, n int) ([]
 
 func (l Loop) stop() bool { return l.Stop != nil && l.Stop() }
 
+// untouched is the error of a step that failed before it changed anything: a judge that is not reached, data that has ended. The steps
+// before it are committed.
+type untouched struct{ error }
+
+// Unwrap gives the cause.
+func (u untouched) Unwrap() error { return u.error }
+
 // interrupted commits the steps done and says how to go on.
 func (l Loop) interrupted(done int) error {
-	if steps, err := l.Dir.Checkpoints(); err != nil || slices.Contains(steps, int64(done)) {
-		return errors.Join(fmt.Errorf("pipeline: %w after %d of %d steps; run the same command again to go on", ErrInterrupted, done, l.Steps), err)
-	}
-	if err := l.commit(done); err != nil {
+	if err := l.save(done); err != nil {
 		return err
 	}
 	return fmt.Errorf("pipeline: %w after %d of %d steps; saved in %s; run the same command again to go on", ErrInterrupted, done, l.Steps, l.Dir.Path(int64(done)))
+}
+
+// save commits the steps done where they are not yet.
+func (l Loop) save(done int) error {
+	if steps, err := l.Dir.Checkpoints(); err != nil || slices.Contains(steps, int64(done)) {
+		return err
+	}
+	return l.commit(done)
 }
 
 func (l Loop) commit(done int) error {

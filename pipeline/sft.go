@@ -82,7 +82,7 @@ func (g SFT) Run(ctx context.Context, dir *run.Run, watch func(SFTStep)) (res SF
 	err = loop.Run(ctx, func(ctx context.Context, n int) ([]run.Field, error) {
 		batch, err := feeder.next(ctx, g.Batch)
 		if err != nil {
-			return nil, err
+			return nil, untouched{err}
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
