@@ -496,3 +496,58 @@ func TestManySteps(t *testing.T) {
 		require.Equal(t, want, got, "%d threads", threads)
 	}
 }
+
+// equalRewards are groups that teach nothing.
+func equalRewards(groups []grpo.Group) []grpo.Group {
+	for g := range groups {
+		for i := range groups[g].Samples {
+			groups[g].Samples[i].Score = reward.Scored(1)
+		}
+	}
+	return groups
+}
+
+// A batch that teaches nothing has gradient 0, and with it the optimiser's step is torch's: its moments move the weights on, and the schedule's
+// next step comes.
+func TestNothingToLearnIsAStep(t *testing.T) {
+	m, err := model.Tiny(openCPU(t), 3)
+	require.NoError(t, err)
+	defer m.Close()
+	trainer, err := grpo.New(m, nil, grpo.DAPO())
+	require.NoError(t, err)
+	defer trainer.Close()
+	o := sampling.Options{Temperature: 1, Seed: 11}
+	_, err = trainer.Step(context.Background(), rolloutOf(t, m, 0, o))
+	require.NoError(t, err)
+	before := values(t, m)
+	st, err := trainer.Step(context.Background(), equalRewards(rolloutOf(t, m, 1, o)))
+	require.NoError(t, err)
+	require.Zero(t, st.GradNorm)
+	require.Equal(t, 2, trainer.Optimizer().Steps())
+	require.NotEqual(t, before, values(t, m))
+}
+
+// The entropy that the bonus is adapted to is of all tokens, those with advantage 0 too.
+func TestAdaptiveEntropySeesAllTokens(t *testing.T) {
+	m, err := model.Tiny(openCPU(t), 3)
+	require.NoError(t, err)
+	defer m.Close()
+	c := grpo.DAPO()
+	c.Adapt.Entropy = &grpo.EntropyControl{Target: 0.1, Delta: 0.1, Max: 1}
+	trainer, err := grpo.New(m, nil, c)
+	require.NoError(t, err)
+	defer trainer.Close()
+	groups := rolloutOf(t, m, 0, sampling.Options{Temperature: 1, Seed: 11})
+	equalRewards(groups[:1])
+	want := 0.0
+	for _, g := range groups {
+		for _, s := range g.Samples {
+			for _, h := range s.Entropy {
+				want += float64(h)
+			}
+		}
+	}
+	st, err := trainer.Step(context.Background(), groups)
+	require.NoError(t, err)
+	require.InDelta(t, want, st.EntropySum, 1e-3*want)
+}

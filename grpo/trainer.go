@@ -126,7 +126,7 @@ var ErrUnscored = errors.New("no scored sample with a token in the batch")
 // Step turns rewards into advantages and takes the optimiser steps of one batch of groups, in the order of their rows whatever the order
 // they come in. Old log-probs are the samples'
 // own: they are the trainer's bits. A completion with advantage 0 and no further term has gradient 0 and is not run, though it
-// counts in the normalisers. Samples with Keep, from a truncated sampler, are trained as what they are: the policy is the one
+// counts in the normalisers; a step of nothing else is a step of the optimiser and the schedule all the same, as with torch. Samples with Keep, from a truncated sampler, are trained as what they are: the policy is the one
 // restricted to the words each was chosen among, for all epochs.
 func (t *Trainer) Step(ctx context.Context, groups []Group) (StepStats, error) {
 	groups = canonical(groups)
@@ -187,15 +187,13 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 			continue // counted, and not trained
 		}
 		st.KL += it.klInReward
-		if it.teaches() || t.loss().Beta > 0 || t.config.Loss.Entropy != 0 {
+		if it.teaches() || t.loss().Beta > 0 || t.config.Loss.Entropy != 0 || t.config.Adapt.Entropy != nil {
 			run = append(run, it)
 		} else {
 			st.Tokens += float64(len(it.s.Tokens)) // without a gradient they count all the same
 		}
 	}
-	if len(run) == 0 {
-		return nil // nothing to learn: the gradient is 0
-	}
+	learns := len(run) > 0 // else the gradient is 0, and the optimiser's moments go on, as does the schedule
 	st.LearningRate = t.config.LearningRate * t.config.Schedule(t.opt.Steps())
 	for len(run) > 0 {
 		p := t.pack(run)
@@ -211,7 +209,9 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 		return nil
 	}
 	st.GradNorm = norm
-	t.adapt(part, totals, st.KL-before.KL, st.EntropySum-before.EntropySum)
+	if learns {
+		t.adapt(part, totals, st.KL-before.KL, st.EntropySum-before.EntropySum)
+	}
 	return err
 }
 
