@@ -2,6 +2,9 @@ package recipe_test
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -296,6 +299,34 @@ func TestCurriculumOfCSV(t *testing.T) {
 	require.Equal(t, "two ten", prompts(p))
 	_, err = grpo(t, m, write(t, t.TempDir(), "rows.csv", "prompt,answer,level\nten,10,hard\n"), "--curriculum_column", "level")
 	require.ErrorContains(t, err, "curriculum_column level is hard, want a number")
+}
+
+// A judge's budget is the run's: what was spent before a stop is in the checkpoint.
+func TestJudgeBudgetIsTheRuns(t *testing.T) {
+	m, data := textModel(t), six(t)
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		fmt.Fprint(w, `{"choices":[{"finish_reason":"stop","message":{"content":"{\"analysis\":\"\",\"correctness\":\"correct\"}"}}]}`)
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	for process := range 2 {
+		p, err := grpo(t, m, data, "--reward_funcs", "llm_judge", "--judge_model", "x", "--judge_url", server.URL, "--judge_budget", "3")
+		require.NoError(t, err)
+		if process > 0 {
+			for _, part := range p.Parts {
+				require.NoError(t, part.Restore(dir))
+			}
+		}
+		for range 2 {
+			reward.Evaluate(context.Background(), p.Score, reward.Sample{Problem: reward.Problem{Prompt: "2?", Answer: "2"}, Completion: "<think>so</think><answer>2</answer>"})
+		}
+		for _, part := range p.Parts {
+			require.NoError(t, part.Save(dir))
+		}
+	}
+	require.Equal(t, 3, asked)
 }
 
 // prompts are those of an epoch in its order.

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gor1/gor1/model"
@@ -169,7 +172,35 @@ func (j *judges) judge() (reward.Func, reward.GroupFunc, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	j.p.Parts = append(j.p.Parts, spent{judge})
 	return judge.Correct(), nil, nil
+}
+
+// spent is a judge's requests so far in a checkpoint: its budget is the run's, not a process's.
+type spent struct{ judge *remote.Judge }
+
+const spentFile = "judge_requests.json"
+
+// Save writes the number.
+func (s spent) Save(dir string) error {
+	if err := os.WriteFile(filepath.Join(dir, spentFile), fmt.Appendln(nil, s.judge.Requests()), 0o644); err != nil {
+		return fmt.Errorf("recipe: %w", err)
+	}
+	return nil
+}
+
+// Restore goes on from it.
+func (s spent) Restore(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, spentFile))
+	if err != nil {
+		return fmt.Errorf("recipe: %w", err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil || n < 0 {
+		return fmt.Errorf("recipe: %s: %q is no number of requests", filepath.Join(dir, spentFile), text)
+	}
+	s.judge.Resume(n)
+	return nil
 }
 
 // model is a scalar head on a language model, which sees the answer without the reasoning, as R1's helpful reward model does.
