@@ -18,6 +18,9 @@ import (
 
 // openTorch opens libtorch on the CPU: the one in the folder LIBTORCH, else the one that was set up last.
 func openTorch(t testing.TB, o kernels.Options) *kernels.Device {
+	if testing.Short() {
+		t.Skip("libtorch is left out with -short")
+	}
 	o.LibTorch = os.Getenv("LIBTORCH")
 	dev, err := kernels.Open("torch", o)
 	if err != nil && !strings.Contains(os.Getenv("R1_REQUIRE"), "torch") {

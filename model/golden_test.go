@@ -112,9 +112,13 @@ func maxDiff(got []float32, want []float64) float64 {
 
 // Logits, log-probs and entropies against float64 transformers, all three sequences packed into one call.
 func TestGoldenForward(t *testing.T) {
+	goldenForward(t, func(t testing.TB) *kernels.Device { return openCPU(t) })
+}
+
+func goldenForward(t *testing.T, open func(t testing.TB) *kernels.Device) {
 	for _, name := range families {
 		t.Run(name, func(t *testing.T) {
-			g, dev := loadGolden(t, name), openCPU(t)
+			g, dev := loadGolden(t, name), open(t)
 			m := loadLM(t, dev, g.dir)
 			ids, segs := pack(g.IDs)
 			rows, targets := model.NextTokens(ids, segs)
@@ -147,9 +151,13 @@ func TestGoldenForward(t *testing.T) {
 
 // The gradient of the mean NLL, by parameter name.
 func TestGoldenGradients(t *testing.T) {
+	goldenGradients(t, func(t testing.TB) *kernels.Device { return openCPU(t) })
+}
+
+func goldenGradients(t *testing.T, open func(t testing.TB) *kernels.Device) {
 	for _, name := range families {
 		t.Run(name, func(t *testing.T) {
-			g, dev := loadGolden(t, name), openCPU(t)
+			g, dev := loadGolden(t, name), open(t)
 			m := loadLM(t, dev, g.dir)
 			expected, err := weights.Open(filepath.Join(g.dir, "grads_f32.safetensors"))
 			require.NoError(t, err)
@@ -195,9 +203,13 @@ func gradient(t testing.TB, p *kernels.Param) []float32 {
 
 // Greedy continuation through the cache equals transformers' generate.
 func TestGoldenGreedy(t *testing.T) {
+	goldenGreedy(t, func(t testing.TB) *kernels.Device { return openCPU(t) })
+}
+
+func goldenGreedy(t *testing.T, open func(t testing.TB) *kernels.Device) {
 	for _, name := range families {
 		t.Run(name, func(t *testing.T) {
-			g, dev := loadGolden(t, name), openCPU(t)
+			g, dev := loadGolden(t, name), open(t)
 			m := loadLM(t, dev, g.dir)
 			cache, err := m.NewCache(512)
 			require.NoError(t, err)

@@ -16,6 +16,9 @@ import (
 // On libtorch the sampler's log-probs and entropies are the trainer's within 1e-5 a token, and it draws the tokens that the cpu draws but
 // where a draw falls between two words within rounding.
 func TestTorchSamplerIsTrainer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("libtorch is left out with -short")
+	}
 	dev, err := kernels.Open("torch", kernels.Options{LibTorch: os.Getenv("LIBTORCH")})
 	if err != nil && !strings.Contains(os.Getenv("R1_REQUIRE"), "torch") {
 		t.Skipf("%v\nto run this test: go run ./cmd/r1 setup torch (add --download where there is no torch)", err)

@@ -4,6 +4,8 @@
 #include "attn.h"
 #include "head.h"
 
+#include <chrono>
+
 #include <unistd.h>
 
 #include <c10/core/Allocator.h>
@@ -47,6 +49,15 @@ inline char *ctx_free(r1_ctx *c)
 	return nullptr;
 }
 
+/* for the work given to the device so far */
+inline void wait(const views &v)
+{
+	if (v.ctx->device.is_cpu())
+		return;
+	c10::impl::VirtualGuardImpl impl(v.ctx->device.type());
+	impl.synchronizeStream(impl.getStream(v.ctx->device));
+}
+
 inline char *info(r1_ctx *c, r1_info *out)
 {
 	return entry("info", c, [&](const views &) {
@@ -57,6 +68,31 @@ inline char *info(r1_ctx *c, r1_info *out)
 			out->memory = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
 		snprintf(out->name, sizeof out->name, "%s", c->device.is_cpu() ? "torch" : c->device.str().c_str());
 		snprintf(out->description, sizeof out->description, "libtorch " TORCH_VERSION " on %s, %d threads", c->device.str().c_str(), c->threads);
+	});
+}
+
+inline char *measure(r1_ctx *c, int32_t what, double seconds, double *out)
+{
+	return entry("measure", c, [&](const views &v) {
+		WANT(out, "the result is absent");
+		WANT(what == R1_PEAK_F32 || what == R1_PEAK_COPY, "this backend cannot measure limit %d", what);
+		WANT(seconds > 0 && seconds <= 60, "%g seconds: want more than 0, at most 60", seconds);
+		using clock = std::chrono::steady_clock;
+		bool copies = what == R1_PEAK_COPY;
+		int64_t n = copies ? 8192 : 1024;
+		Tensor a = at::ones({n, n}, at::TensorOptions().device(c->device)), b = at::empty_like(a);
+		double work = copies ? 8.0 * static_cast<double>(n * n) : 2.0 * static_cast<double>(n * n * n), best = 0;
+		for (clock::time_point start = clock::now(), from = start; std::chrono::duration<double>(from - start).count() < seconds;) {
+			if (copies)
+				b.copy_(a);
+			else
+				at::mm_out(b, a, a);
+			wait(v);
+			clock::time_point now = clock::now();
+			best = std::max(best, work / std::chrono::duration<double>(now - from).count());
+			from = now;
+		}
+		*out = best;
 	});
 }
 
@@ -120,21 +156,16 @@ inline char *zero(r1_ctx *c, r1_tensor dst)
 }
 inline char *sync(r1_ctx *c)
 {
-	return entry("sync", c, [&](const views &) {
-		if (c->device.is_cpu())
-			return;
-		c10::impl::VirtualGuardImpl impl(c->device.type());
-		impl.synchronizeStream(impl.getStream(c->device));
-	});
+	return entry("sync", c, [&](const views &v) { wait(v); });
 }
 
-/* measure, packing, graphs, experts and collectives are absent. */
+/* Packing, graphs, experts and collectives are absent. */
 inline r1_api make_table()
 {
 	r1_api a = {};
 	a.size = sizeof a;
 	a.name = "torch";
-	a.err_free = err_free, a.ctx_new = ctx_new, a.ctx_free = ctx_free, a.info = info;
+	a.err_free = err_free, a.ctx_new = ctx_new, a.ctx_free = ctx_free, a.info = info, a.measure = measure;
 	a.alloc = alloc, a.release = release, a.write = write, a.read = read, a.copy = copy, a.zero = zero, a.sync = sync;
 	a.cast = cast, a.unary = unary, a.unary_grad = unary_grad, a.binary = binary, a.affine = affine, a.fma = fma, a.clamp = clamp, a.select = select;
 	a.row_sum = row_sum, a.row_max = row_max, a.col_sum = col_sum, a.seg_sum = seg_sum, a.seg_spread = seg_spread, a.seg_scan = seg_scan;
