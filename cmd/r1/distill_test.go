@@ -134,11 +134,11 @@ func TestDistillTraces(t *testing.T) {
 	require.NoError(t, os.WriteFile(rows, []byte(`{"prompt":"one and one"}`+"\n"+`{"prompt":[{"role":"user","content":"two"}]}`+"\n"+`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`+"\n"), 0o644))
 	args := []string{"distill", "--mode", "traces", "--teacher_url", server.URL, "--teacher_model", "deepseek-reasoner", "--dataset_name", rows, "--output_dir", out, "--num_generations", "2", "--json", "--teacher_concurrency", "1"}
 	t.Setenv("R1_TEACHER_KEY", "wrong-key")
-	code, stdout, stderr := call(args...)
+	code, _, stderr := call(args...)
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "401")
 	t.Setenv("R1_TEACHER_KEY", "sk-very-secret")
-	code, stdout, stderr = call(args...)
+	code, stdout, stderr := call(args...)
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, `"answered":6`)
 	require.Contains(t, stdout, `"rejected":{"unfinished":2}`)

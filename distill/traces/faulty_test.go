@@ -277,9 +277,9 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if serve == nil {
 		if hash("breaks", q, n)%1000 < f.share {
-			fault := faultNames[int(hash("how", q, n))%len(faultNames)]
-			serve = faults[fault]
-			f.seen[fault]++
+			name := faultNames[int(hash("how", q, n))%len(faultNames)]
+			serve = faults[name]
+			f.seen[name]++
 		} else {
 			serve = good[goodNames[int(hash("good", q, n))%len(goodNames)]]
 			f.whole[q]++

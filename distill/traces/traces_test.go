@@ -189,7 +189,9 @@ func TestStops(t *testing.T) {
 	require.NoError(t, j.Close())
 
 	for name, h := range map[string]http.Handler{
-		"401":          http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "bad "+r.Header.Get("Authorization"), http.StatusUnauthorized) }),
+		"401": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "bad "+r.Header.Get("Authorization"), http.StatusUnauthorized)
+		}),
 		"got no reply": newFaulty(0, "hang up"),
 	} {
 		j := journal(t, filepath.Join(t.TempDir(), "journal.jsonl"))

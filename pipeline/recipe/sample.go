@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gor1/gor1/data"
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model/tokenizer"
 	"github.com/gor1/gor1/model/weights"
@@ -68,7 +67,6 @@ type PreparedSample struct {
 	run     string // whose rollouts those are
 	keep    pick.Selector
 	pass    pipeline.Pass
-	rows    []data.Content // of the problems, for rows of messages
 	write   Choice
 	bos     string // the tokenizer writes at the beginning by itself
 	source  map[string]any

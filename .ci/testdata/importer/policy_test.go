@@ -1,4 +1,4 @@
-// Package importer is a program outside the module: it knows kernels, reward and grpo, and brings its own policy.
+// Package importer is a program outside the module: it brings its own policy to grpo, and calls other stages each alone.
 package importer
 
 import (
