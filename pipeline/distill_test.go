@@ -2,7 +2,9 @@ package pipeline_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +84,16 @@ func TestDistill(t *testing.T) {
 	require.InDelta(t, steps/2, own, 6)
 	require.InDelta(t, steps/4, second, 5)
 	require.Positive(t, res.Measured.Loss)
+	var state struct {
+		State struct{ Feeds []pipeline.FeedState }
+	}
+	text, err := os.ReadFile(filepath.Join(res.Checkpoint, "trainer_state.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &state))
+	for i, used := range []int{steps - second, second} { // each lesson goes through its own rows
+		f := state.State.Feeds[i]
+		require.Equal(t, 4*used, int(f.Cursor.Row+f.Cursor.Epoch*int64([]int{60, 20}[i]))-int(f.Dropped)+f.Taken, "%+v", f)
+	}
 	want := sums(t, whole)
 
 	broken := t.TempDir()
@@ -130,6 +142,24 @@ func TestDistillEnds(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, r.Close())
 	}
+}
+
+// The same prompt gets other completions in every step, and every place of a batch.
+func TestDistillDraws(t *testing.T) {
+	g := distillStage(t, 5)
+	g.OnPolicy, g.HeldOut, g.Lessons, g.Batch = 1, nil, g.Lessons[:1], 2
+	g.Lessons[0].Feed.Rows = data.Shuffle(texts(t)[:1], 7, 0)
+	r, err := run.Open(t.TempDir())
+	require.NoError(t, err)
+	defer r.Close()
+	seen := map[string]bool{}
+	_, err = g.Run(context.Background(), r, func(s pipeline.DistillStep) {
+		for _, ids := range s.Samples {
+			seen[fmt.Sprint(ids[0])] = true
+		}
+	})
+	require.NoError(t, err)
+	require.Greater(t, len(seen), 5)
 }
 
 func TestDistillRefused(t *testing.T) {

@@ -47,6 +47,12 @@ func TestReject(t *testing.T) {
 		}
 		require.Equal(t, want, got)
 	}
+	for k, err := range sampling.Reject(context.Background(), sampling.New(m, o), req, pick.Judged("again", even, 1)) {
+		require.NoError(t, err)
+		for _, q := range k.Samples {
+			require.Equal(t, "again", q.Parts[1].Name, "what keep asked for stays with the sample")
+		}
+	}
 	for k, err := range sampling.Reject(context.Background(), sampling.New(m, o), req, pick.Whole) {
 		require.NoError(t, err)
 		require.Equal(t, all[0].Prompt, k.Prompt)

@@ -22,7 +22,7 @@ import (
 	"github.com/gor1/gor1/reward/remote"
 )
 
-var long = flag.Bool("long", false, "ask the faulty teacher 10,000 questions instead of 1,000")
+var long = flag.Bool("long", false, "ask the faulty teacher 10,000 questions instead of 500")
 
 func names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
@@ -79,7 +79,7 @@ func written(t testing.TB, tr *traces.Teacher, j *traces.Journal, qs []traces.Qu
 
 // A teacher of whose replies 30 % are broken, in each of many ways: every question gets its own whole answer, once, in order.
 func TestFaultyTeacher(t *testing.T) {
-	n := 1_000
+	n := 500
 	if *long {
 		n = 10_000
 	}
@@ -93,7 +93,9 @@ func TestFaultyTeacher(t *testing.T) {
 	require.GreaterOrEqual(t, sum.Requests, f.requests.Load()) // of some the teacher never heard
 	perSample := float64(sum.Requests) / float64(n)
 	require.LessOrEqual(t, perSample, 1.6)
-	require.Len(t, f.seen, len(faults), "every way to break was met")
+	if *long {
+		require.Len(t, f.seen, len(faults), "every way to break was met")
+	}
 	for q, times := range f.whole {
 		require.Equal(t, 1, times, "%s was paid for %d times", q, times)
 	}
@@ -137,7 +139,7 @@ func TestEachFault(t *testing.T) {
 
 // A process killed at any instant leaves a journal cut anywhere: whole lines are known, and the rest is asked.
 func TestKilled(t *testing.T) {
-	f := newFaulty(300, "")
+	f := newFaulty(0, "")
 	url, dir := serve(t, f), t.TempDir()
 	qs := questions(60)
 	whole := filepath.Join(dir, "whole")
@@ -151,6 +153,9 @@ func TestKilled(t *testing.T) {
 		path := filepath.Join(dir, "cut")
 		require.NoError(t, os.WriteFile(path, text[:cut], 0o644))
 		j := journal(t, path)
+		left, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, string(text[:bytes.LastIndexByte(text[:cut], '\n')+1]), string(left))
 		sum, err := traces.Collect(context.Background(), tr, j, qs, traces.Options{})
 		require.NoError(t, err)
 		require.Equal(t, bytes.Count(text[:cut], []byte("\n")), sum.Known)
