@@ -7,9 +7,11 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -167,6 +169,61 @@ func TestKilled(t *testing.T) {
 	require.ErrorContains(t, err, "whole:1 is no record")
 }
 
+// TestCollectChild is the process that TestKillNine kills; alone it does nothing.
+func TestCollectChild(t *testing.T) {
+	url, path, _ := strings.Cut(os.Getenv("R1_TRACES_CHILD"), " ")
+	if url == "" {
+		t.Skip("run by TestKillNine")
+	}
+	j := journal(t, path)
+	_, err := traces.Collect(context.Background(), teacher(t, url, quick), j, questions(400), traces.Options{Workers: killedWorkers})
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+}
+
+const killedWorkers = 4
+
+// A process killed at any instant pays again for at most what was under way.
+func TestKillNine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills processes")
+	}
+	f := newFaulty(0, "")
+	url, path := serve(t, f), filepath.Join(t.TempDir(), "journal.jsonl")
+	r := rand.New(rand.NewPCG(1, 2))
+	kills, struck := 0, true
+	for struck {
+		child := exec.Command(os.Args[0], "-test.run=^TestCollectChild$")
+		child.Env = append(os.Environ(), "R1_TRACES_CHILD="+url+" "+path)
+		require.NoError(t, child.Start())
+		done := make(chan error, 1)
+		go func() { done <- child.Wait() }()
+		before := f.requests.Load()
+		limit := 10 + r.Int64N(40) // requests until we strike
+		for struck = false; !struck && len(done) == 0; time.Sleep(time.Millisecond) {
+			if f.requests.Load() >= before+limit && kills < 10 {
+				require.NoError(t, child.Process.Kill())
+				struck = true
+				kills++
+			}
+		}
+		if err := <-done; !struck {
+			require.NoError(t, err)
+		}
+	}
+	require.Positive(t, kills)
+	paid := 0
+	for _, n := range f.whole {
+		paid += n
+	}
+	require.Len(t, f.whole, 400)
+	require.LessOrEqual(t, paid, 400+kills*killedWorkers)
+	j := journal(t, path)
+	defer j.Close()
+	require.Equal(t, 400, strings.Count(written(t, teacher(t, url, quick), j, questions(400)), "\n"))
+	t.Logf("measured: %d kills, %d answers paid for twice", kills, paid-400)
+}
+
 // The budget, a server that refuses the caller, one that is down, and the end of the context stop all; what was paid for stays.
 func TestStops(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.jsonl")
@@ -238,6 +295,27 @@ func TestFailedForGood(t *testing.T) {
 	sum, err := traces.Collect(context.Background(), teacher(t, refuse, quick), k, qs, traces.Options{Failed: func(_ string, err error) { require.NotContains(t, err.Error(), key) }})
 	require.NoError(t, err)
 	require.Equal(t, [...]int64{3, 3}, [...]int64{int64(sum.Failed), sum.Requests})
+}
+
+// Asked to, the teacher is asked for a stream; whether it is has no part in a question's key.
+func TestStreamed(t *testing.T) {
+	asked := map[string]any{}
+	url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.NoError(t, json.NewDecoder(r.Body).Decode(&asked))
+		good["stream"](w, "question 0?")
+	}))
+	tr, err := traces.New(traces.Config{URL: url, Model: model, Stream: true, MaxTokens: 900, Options: map[string]any{"temperature": 0.6}})
+	require.NoError(t, err)
+	a, err := tr.Ask(context.Background(), questions(1)[0])
+	require.NoError(t, err)
+	require.Equal(t, 9, a.Tokens)
+	require.Equal(t, true, asked["stream"])
+	require.Equal(t, 0.6, asked["temperature"])
+	one, err := tr.Key(questions(1)[0])
+	require.NoError(t, err)
+	other, err := teacher(t, url, quick).Key(questions(1)[0])
+	require.NoError(t, err)
+	require.Equal(t, one, other)
 }
 
 func TestConfig(t *testing.T) {
