@@ -77,6 +77,7 @@ type Every struct {
 type grpoState struct {
 	Cursor  uint64        `json:"cursor"`     // position in the stream
 	Tokens  int64         `json:"num_tokens"` // trained so far
+	Sampled int64         `json:"sampled"`    // tokens drawn so far
 	Steps   int           `json:"steps"`
 	Best    best          `json:"best"`
 	Held    *Held         `json:"held,omitempty"` // of the last evaluation
@@ -98,6 +99,7 @@ type Result struct {
 	Best       string // of the one with the best held-out score; the last one where nothing was held out
 	Held       Held   // of the last evaluation
 	Tokens     int64  // trained on
+	Sampled    int64  // tokens drawn
 	Collapsed  string // why the last checkpoint is worse than the best beyond doubt; empty: it is not
 }
 
@@ -139,7 +141,7 @@ func (g GRPO) Run(ctx context.Context, dir *run.Run, watch func(GRPOStep)) (res 
 	if s.state.Held != nil {
 		res.Held = *s.state.Held
 	}
-	res.Tokens = s.state.Tokens
+	res.Tokens, res.Sampled = s.state.Tokens, s.state.Sampled
 	if b := s.state.Best; b.Set && res.Held.High < b.Held.Low {
 		res.Collapsed = fmt.Sprintf("held-out accuracy %.3f after %d steps, %.3f after %d", res.Held.Accuracy, res.Steps, b.Held.Accuracy, b.Step)
 	}
@@ -239,6 +241,11 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 	}
 	s.groups, s.stats, s.held = groups, stats, nil
 	s.state.Trainer = s.trainer.State()
+	for _, g := range s.drawn {
+		for _, q := range g.Samples {
+			s.state.Sampled += int64(len(q.Tokens))
+		}
+	}
 	s.remember(groups)
 	s.state.Steps = n + 1
 	s.state.Cursor, s.state.Tokens = cursor, s.state.Tokens+int64(stats.Trained)

@@ -44,7 +44,7 @@ func recipe(b *bilingual.Bench) []pipeline.Stage {
 		sftStage(b, "student", from("small-base"), 12, 3e-3, from("teaching")),
 	}
 	for _, rate := range []float64{2.5e-4, 5e-4, 1e-3} { // RL alone on the student's model, and its best learning rate
-		stages = append(stages, rlStage(b, grpoStage{name: fmt.Sprintf("small-rl-%g", rate), from: from("small-base"), steps: 340, rate: rate, score: reasoning}))
+		stages = append(stages, rlStage(b, grpoStage{name: fmt.Sprintf("small-rl-%g", rate), from: from("small-base"), steps: 500, rate: rate, score: reasoning}))
 	}
 	return stages
 }
@@ -116,7 +116,7 @@ func rlStage(b *bilingual.Bench, c grpoStage) pipeline.Stage {
 		res, err := g.Run(ctx, dir, func(s pipeline.GRPOStep) {
 			b.Step(c.name, s.Step, "reward %.2f | length %.1f", s.Stats.Reward, s.Stats.MeanLength)
 		})
-		out = pipeline.Output{Last: res.Checkpoint, Best: res.Best, Collapsed: res.Collapsed, Scores: map[string]float64{"trained_tokens": float64(res.Tokens)}}
+		out = pipeline.Output{Last: res.Checkpoint, Best: res.Best, Collapsed: res.Collapsed, Scores: map[string]float64{"trained_tokens": float64(res.Tokens), "sampled_tokens": float64(res.Sampled)}}
 		return out, err
 	}}
 }

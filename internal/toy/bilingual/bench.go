@@ -173,7 +173,7 @@ func Claims(ledger []pipeline.Entry) []Claim {
 			if best == "" || v["accuracy"] > s[best]["accuracy"] {
 				best = name
 			}
-			cheapest = min(cheapest, 6*v["params"]*v["trained_tokens"])
+			cheapest = min(cheapest, 6*v["params"]*v["trained_tokens"]+2*v["params"]*v["sampled_tokens"])
 		}
 	}
 	zero, r1, student := s["zero"], s["r1"], s["student"]

@@ -30,20 +30,7 @@ func Sequence(row data.Row) (sft.Sequence, error) {
 	if err != nil {
 		return sft.Sequence{}, err
 	}
-	before, err := Codec.Encode(prompt)
-	if err != nil {
-		return sft.Sequence{}, err
-	}
-	after, err := Codec.Encode(completion)
-	if err != nil {
-		return sft.Sequence{}, err
-	}
-	ids := append(append(before, after...), toy.EOS)
-	weights := make([]float32, len(ids))
-	for i := len(before); i < len(ids); i++ {
-		weights[i] = 1
-	}
-	return sft.Sequence{IDs: ids, Weights: weights}, nil
+	return toy.Completion(Codec, prompt, completion)
 }
 
 // Keep is the filter of R1's rejection sampling: it tells why a completion is not learnt from, or gives it in R1's pattern. What is
@@ -114,6 +101,18 @@ func Feedback(seed uint64, n int) ([]sft.Pair, error) {
 		}
 	}
 	return pairs, nil
+}
+
+// GeneralTexts are [General]'s rows as training texts.
+func GeneralTexts(seed uint64, n int) (texts []sft.Sequence, err error) {
+	for _, r := range General(seed, n) {
+		q, err := toy.Completion(Codec, r.Prompt, r.Completion)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, q)
+	}
+	return texts, nil
 }
 
 // wrong is a wrong answer to a general question: one character changed or lost, or another question's answer.
