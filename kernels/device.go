@@ -33,7 +33,7 @@ import (
 type Options struct {
 	Threads  int    // threads to compute on; 0: one a core
 	ISA      string // instruction set of cpu: "portable", "avx2", "avx512", "neon"; "": the best one here. Bits are equal on all
-	BF16     string // bf16 numerics class: "fma", "dot", "tile"; "": the best one here
+	BF16     string // class of products in bf16: "fma", "dot" (as VDPBF16PS: subnormal numbers count as 0); "": the fastest one here
 	Fast     bool   // leave exact mode where the backend has a faster one
 	LibTorch string // folder of libtorch, only for "torch" and "cuda:N"; "": the one that r1 setup torch was given last
 }
@@ -151,6 +151,16 @@ func (d *Device) Threads() int { return int(d.info.Threads) }
 func (d *Device) ISA() string {
 	for name, v := range isaNames {
 		if v == d.info.ISA && name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// BF16 is the numerics class of products in bf16, as in [Options]: one for every size, so that rows do not depend on their number.
+func (d *Device) BF16() string {
+	for name, v := range bf16Names {
+		if v == d.info.BF16 && name != "" {
 			return name
 		}
 	}

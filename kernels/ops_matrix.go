@@ -46,9 +46,36 @@ func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
 					g.addGrad(x, dx)
 				}
 			}
-			g.into(w, func(acc *Tensor) { g.did("Linear", be.LinearDW(acc.n, y.grad.n, x.n, native.Tensor{}), y, x) })
+			g.into(w, func(acc *Tensor) {
+				dy, x := y.grad, x
+				if w.param != nil && w.param.IsBF16() {
+					dy, x = g.round16("Linear", dy, native.NearestEven), g.round16("Linear", x, native.NearestEven)
+				}
+				g.did("Linear", be.LinearDW(acc.n, dy.n, x.n, native.Tensor{}), y, x)
+			})
 			g.into(bias, func(acc *Tensor) { g.did("Linear", be.ColSum(acc.n, y.grad.n), y) })
 		}, y)
+	}
+	return y
+}
+
+// RoundBF16 is x rounded to values that bf16 has, to nearest, halves to even; its gradient passes as if there were no rounding.
+func (s *Scope) RoundBF16(x *Tensor) *Tensor {
+	if !s.want("RoundBF16", x) {
+		return s.dead()
+	}
+	y := s.round16("RoundBF16", x, native.NearestEven)
+	if !y.dead && s.recording(x) {
+		s.record("RoundBF16", func(g *Scope) { g.addGrad(x, y.grad) }, y)
+	}
+	return y
+}
+
+// round16 rounds without a record.
+func (s *Scope) round16(op string, x *Tensor, how int32) *Tensor {
+	y := s.like(op, x)
+	if y.dead || !s.did(op, s.st.dev.be.Round16(y.n, x.n, how), x) {
+		return s.dead()
 	}
 	return y
 }
@@ -108,6 +135,9 @@ func (s *Scope) Gather(x *Tensor, idx []int32) *Tensor {
 	shape[0] = len(idx)
 	y := s.make("Gather", F32, shape...)
 	if id.dead || y.dead || !s.did("Gather", s.st.dev.be.Gather(y.n, x.n, id.n), x) {
+		return s.dead()
+	}
+	if x.param != nil && x.param.IsBF16() && !s.did("Gather", s.st.dev.be.Round16(y.n, y.n, native.HalfAway), x) {
 		return s.dead()
 	}
 	if s.recording(x) {

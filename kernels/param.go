@@ -23,6 +23,7 @@ type Param struct {
 	packed  *Tensor
 	version int // of the values; packed is stale when packedAt differs
 	at      int
+	bf16    bool   // matrix products round it
 	base    *Param // of a tied use
 	ties    []*Param
 }
@@ -77,6 +78,27 @@ func (p *Param) root() *Param {
 	}
 	return p
 }
+
+// UseBF16 makes every product with the matrix one in bf16, for all uses of p: the weight is rounded (to nearest, halves away from 0),
+// the other factor too (halves to even), gradients as they go into a product likewise; sums are fp32. The values stay fp32, as the
+// master that an optimiser changes, so a small step is not lost. Rows that [Scope.Embedding] reads are rounded as well. It is called
+// before p is used.
+func (p *Param) UseBF16() error {
+	if p.n.ND != 2 {
+		return fmt.Errorf("kernels: %s in bf16: it is %s, want a matrix", p.Name, p.Tensor)
+	}
+	r := p.root()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.packed != nil {
+		return fmt.Errorf("kernels: %s in bf16: it has been used already", p.Name)
+	}
+	r.bf16 = true
+	return nil
+}
+
+// IsBF16 reports whether [Param.UseBF16] was called.
+func (p *Param) IsBF16() bool { return p.root().bf16 }
 
 // Grad is the accumulated gradient, zero at first. It lives as long as the parameter.
 func (p *Param) Grad() (*Tensor, error) {
@@ -198,11 +220,15 @@ func (p *Param) pack() (*Tensor, error) {
 		return r.packed, nil
 	}
 	if r.packed == nil {
-		bytes, err := r.dev.be.PackBytes(r.n.N[0], r.n.N[1], r.n.DType)
+		dtype, as := r.n.DType, U8
+		if r.bf16 {
+			dtype, as = native.BF16, BF16
+		}
+		bytes, err := r.dev.be.PackBytes(r.n.N[0], r.n.N[1], dtype)
 		if err != nil {
 			return nil, err
 		}
-		if r.packed, err = r.dev.newTensor(U8, []int{int(bytes)}); err != nil {
+		if r.packed, err = r.dev.newTensor(as, []int{int(bytes) / as.Size()}); err != nil {
 			return nil, err
 		}
 		r.packed.mem.owned = true

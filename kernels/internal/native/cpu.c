@@ -126,10 +126,22 @@ static char *cpu_ctx_new(const r1_options *o, r1_ctx **out)
 	if (isa == R1_ISA_PORTABLE)
 		k = &r1_kernels_portable;
 	CHECK(k, "this machine does not have instruction set %s; leave it empty to take the best one", isa == R1_ISA_AVX2 ? "avx2" : isa == R1_ISA_AVX512 ? "avx512" : isa == R1_ISA_NEON ? "neon" : "(unknown)");
+	int bf16 = o->bf16, dot = 0;
+#if defined(__x86_64__)
+	dot = isa == R1_ISA_AVX512 && __builtin_cpu_supports("avx512bf16");
+#endif
+	if (bf16 == R1_BF16_AUTO)
+		bf16 = dot ? R1_BF16_DOT : R1_BF16_FMA;
+	CHECK(bf16 == R1_BF16_FMA || bf16 == R1_BF16_DOT, "bf16 class %s is not offered; fma and dot are", bf16 == R1_BF16_TILE ? "tile" : "(unknown)");
 	CHECK(o->threads >= 0 && o->threads <= POOL_MAX, "%d threads: want 1 to %d, or 0 for one a core", o->threads, POOL_MAX);
 	r1_ctx *c = calloc(1, sizeof *c);
 	CHECK(c, "out of memory");
-	c->k = k, c->isa = isa;
+	c->k = k, c->isa = isa, c->bf16 = bf16;
+	c->gemm16 = bf16 == R1_BF16_DOT ? k->gemm16_dot : k->gemm16_fma;
+#if defined(__x86_64__)
+	if (bf16 == R1_BF16_DOT && dot)
+		c->gemm16 = r1_gemm16_avx512_bf16;
+#endif
 	c->threads = o->threads ? o->threads : pool_cores();
 	pthread_mutex_init(&c->lock, NULL);
 	pool_acquire(c->threads);
@@ -153,7 +165,7 @@ static char *cpu_info(r1_ctx *c, r1_info *out)
 	out->exact = 1;
 	out->threads = c->threads;
 	out->isa = c->isa;
-	out->bf16 = R1_BF16_FMA;
+	out->bf16 = c->bf16;
 #if !defined(_WIN32) && defined(_SC_PHYS_PAGES)
 	out->memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 #endif
@@ -276,7 +288,7 @@ static const r1_api api = {
 	.attn = cpu_attn, .attn_grad = cpu_attn_grad, .kv_write = cpu_kv_write, .attn_paged = cpu_attn_paged,
 	.head = cpu_head, .head_grad = cpu_head_grad, .head_ext = cpu_head_ext, .head_ext_grad = cpu_head_ext_grad,
 	.head_sample = cpu_head_sample, .head_sample_keep = cpu_head_sample_keep,
-	.sq_norm = cpu_sq_norm, .adamw = cpu_adamw,
+	.sq_norm = cpu_sq_norm, .adamw = cpu_adamw, .round16 = cpu_round16,
 };
 
 char *r1_open(uint32_t abi, const r1_api **out)

@@ -44,6 +44,18 @@ typedef struct {
 
 typedef struct { int64_t n, k, ld_n, ld_k; const float *w; float *out; } pack_args;
 
+/* c[i,j] = sum over k ascending of a(i,k) b(k,j) in bf16: rows of kp words, and panels of them */
+typedef struct {
+	int64_t m, n, kp;
+	const uint32_t *a, *b;
+	float *c;
+	int64_t ldc;
+	const float *bias;
+	int64_t mc, nc, tasks_n; /* as in gemm_args */
+} gemm16_args;
+
+typedef struct { int64_t k; int weight; const float *x; float *y; uint32_t *words; } round16_args;
+
 typedef struct {
 	int64_t rows, cols;
 	float *y, *rstd, *dw;
@@ -107,6 +119,7 @@ typedef struct {
 	range_fn *unary, *unary_grad, *binary, *affine, *fma, *clamp, *select;
 	range_fn *row_sum, *row_max, *col_sum, *seg_sum, *seg_scan, *scatter_add;
 	range_fn *gemm, *pack;
+	range_fn *gemm16_fma, *gemm16_dot, *pack16, *words16, *round16;
 	range_fn *rmsnorm, *rmsnorm_dx, *rmsnorm_dw, *rope, *glu, *glu_grad;
 	range_fn *attn, *attn_paged, *attn_grad;
 	range_fn *head_stats, *head_dlogits, *head_draw;
@@ -117,6 +130,7 @@ typedef struct {
 extern const cpu_kernels r1_kernels_portable;
 #if defined(__x86_64__)
 extern const cpu_kernels r1_kernels_avx2, r1_kernels_avx512;
+extern range_fn *const r1_gemm16_avx512_bf16;
 #elif defined(__aarch64__)
 extern const cpu_kernels r1_kernels_neon;
 #endif

@@ -47,8 +47,7 @@ static char *head_open(head_blocks *b, r1_ctx *c, const char *op, head_model m, 
 static char *head_logits_of(head_blocks *b, head_model m, float *z, int64_t r0, int64_t n)
 {
 	int64_t d = m.w.n[1];
-	return run_gemm(b->c, (gemm_args){.m = n, .n = b->v, .k = d, .a = (const float *)m.x.p + r0 * d, .a_m = d, .a_k = 1, .b = m.w.p, .b_k = 1, .b_n = d,
-	                                  .bp = m.packed.p, .c = z, .ldc = b->v});
+	return run_linear(b->c, n, b->v, d, (const float *)m.x.p + r0 * d, m.w, m.packed, z, NULL);
 }
 static char *head_logits(head_blocks *b, int64_t r0, int64_t n)
 {
@@ -115,6 +114,22 @@ char *cpu_head(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tenso
 	return cpu_head_ext(c, logp, ent, lse, none, none, x, w, packed, target, temp, softcap, none, none, none, 0, 0, none, none);
 }
 
+/* adds z^T x to dw, of which bf16 rounds both: z in place */
+static char *head_dw(r1_ctx *c, int64_t t, int64_t v, int64_t d, float *z, const float *x, r1_tensor packed, float *dw)
+{
+	int64_t got = 0;
+	if (!is_bf16(packed))
+		return run_linear_dw(c, t, v, d, z, x, dw);
+	float *x16 = scratch_get(c, 4 * t * d, &got);
+	CHECK(x16, "head_ext_grad: out of memory: %lld bytes of scratch", (long long)(4 * t * d));
+	round16_args rz = {.x = z, .y = z}, rx = {.x = x, .y = x16};
+	pool_run(c->threads, t * v, FLAT_GRAIN, c->k->round16, &rz);
+	pool_run(c->threads, t * d, FLAT_GRAIN, c->k->round16, &rx);
+	char *m = run_linear_dw(c, t, v, d, z, x16, dw);
+	scratch_put(c, x16, got);
+	return m;
+}
+
 char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed,
                         r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
@@ -134,7 +149,6 @@ char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, 
 		y.p = NULL;
 	}
 	TRY(head_open(&b, c, "head_ext_grad", (head_model){x, w, packed}, (head_model){y, u, upacked}, y.p != NULL));
-	const float *back = packed_back(c, packed, b.v, b.d);
 	char *m = check_index("head_ext_grad", target.p, t, b.v);
 	if (!m && keep_at.p)
 		m = check_keep("head_ext_grad", keep_at, keep, target.p, t, b.v);
@@ -147,9 +161,9 @@ char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, 
 		if (!m)
 			pool_run(c->threads, n, 1 + 4096 / b.v, c->k->head_dlogits, &a);
 		if (!m)
-			m = run_gemm(c, (gemm_args){.m = n, .n = b.d, .k = b.v, .a = b.z, .a_m = b.v, .a_k = 1, .b = w.p, .b_k = b.d, .b_n = 1, .bp = back, .c = AT(dx, r * b.d), .ldc = b.d});
+			m = run_linear_dx(c, n, b.v, b.d, b.z, w, packed, AT(dx, r * b.d));
 		if (!m && dw.p)
-			m = run_gemm(c, (gemm_args){.m = b.v, .n = b.d, .k = n, .a = b.z, .a_m = 1, .a_k = b.v, .b = AT(x, r * b.d), .b_k = b.d, .b_n = 1, .c = dw.p, .ldc = b.d, .acc = 1});
+			m = head_dw(c, n, b.v, b.d, b.z, AT(x, r * b.d), packed, dw.p);
 	}
 	return head_close(&b, m);
 }

@@ -5,57 +5,106 @@
 /* ---- matrix products ---- */
 
 /* A packed weight: panels over n for linear (k-major), then panels over k for linear_dx. */
+static int64_t words(int64_t k) { return (k + 1) / 2; } /* of k numbers in bf16 */
 static int64_t panel_floats(const cpu_kernels *k, int64_t wide, int64_t deep) { return (wide + k->nr - 1) / k->nr * k->nr * deep; }
+
+/* the part of a packed weight that linear_dx reads */
+static const float *packed_back(const r1_ctx *c, r1_tensor packed, int64_t n, int64_t k)
+{
+	return packed.p ? (const float *)packed.p + panel_floats(c->k, n, is_bf16(packed) ? words(k) : k) : NULL;
+}
 
 char *cpu_pack_bytes(r1_ctx *c, int64_t n, int64_t k, int32_t dtype, int64_t *out)
 {
-	CHECK(dtype == R1_F32, "pack_bytes: dtype %d is not offered", dtype);
+	CHECK(dtype == R1_F32 || dtype == R1_BF16, "pack_bytes: dtype %d is not offered", dtype);
 	CHECK(n > 0 && k > 0 && n < (INT64_C(1) << 31) && k < (INT64_C(1) << 31), "pack_bytes: [%lld,%lld]", (long long)n, (long long)k);
-	*out = 4 * (panel_floats(c->k, n, k) + panel_floats(c->k, k, n));
+	*out = 4 * (dtype == R1_F32 ? panel_floats(c->k, n, k) + panel_floats(c->k, k, n) : panel_floats(c->k, n, words(k)) + panel_floats(c->k, k, words(n)));
 	return NULL;
 }
 char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
 {
-	int64_t bytes = 0, n, k;
 	F32(w);
 	CHECK(w.nd == 2, "pack: w is not [N,K]");
-	n = w.n[0], k = w.n[1];
-	TRY(cpu_pack_bytes(c, n, k, w.dtype, &bytes));
-	TRY(check_count("pack", "packed", packed, R1_U8, bytes));
+	TRY(check_packed(c, "pack", packed, w));
+	int64_t n = w.n[0], k = w.n[1];
+	range_fn *fn = is_bf16(packed) ? c->k->pack16 : c->k->pack;
 	pack_args forward = {.n = n, .k = k, .ld_n = k, .ld_k = 1, .w = w.p, .out = packed.p};
-	pack_args back = {.n = k, .k = n, .ld_n = 1, .ld_k = k, .w = w.p, .out = (float *)packed.p + panel_floats(c->k, n, k)};
-	pool_run(c->threads, (n + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * k), c->k->pack, &forward);
-	pool_run(c->threads, (k + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * n), c->k->pack, &back);
+	pack_args back = {.n = k, .k = n, .ld_n = 1, .ld_k = k, .w = w.p, .out = (float *)(uintptr_t)packed_back(c, packed, n, k)};
+	pool_run(c->threads, (n + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * k), fn, &forward);
+	pool_run(c->threads, (k + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * n), fn, &back);
 	return NULL;
 }
 
-/* Cuts a product into tasks of about equal work, enough to keep the threads even, and runs it. */
-char *run_gemm(r1_ctx *c, gemm_args g)
+/* How m rows and panels of n columns, k deep, are cut into tasks of about equal work, enough to keep the threads even. */
+typedef struct { int64_t mc, nc, across, tasks; int threads; } cut;
+static cut cut_gemm(const r1_ctx *c, int64_t m, int64_t n, int64_t k)
 {
-	const cpu_kernels *k = c->k;
-	int64_t panels = (g.n + k->nr - 1) / k->nr, got = 0;
-	if (g.m == 0 || g.n == 0)
-		return NULL;
-	int64_t want = c->threads == 1 ? 1 : 4 * c->threads;
-	g.mc = 16 * k->mr;
-	while (g.mc > 4 * k->mr && (g.m + g.mc - 1) / g.mc < want)
-		g.mc -= k->mr;
-	int64_t down = (g.m + g.mc - 1) / g.mc, across = want / down;
-	if (2 * g.m * g.n * g.k < 200000)
-		across = 1; /* too little to share */
+	const int mr = c->k->mr;
+	int64_t panels = (n + c->k->nr - 1) / c->k->nr, want = c->threads == 1 ? 1 : 4 * c->threads;
+	int little = 2 * m * n * k < 200000; /* too little to share */
+	cut t = {.mc = 16 * mr, .threads = little ? 1 : c->threads};
+	while (t.mc > 4 * mr && (m + t.mc - 1) / t.mc < want)
+		t.mc -= mr;
+	int64_t down = (m + t.mc - 1) / t.mc, across = little ? 1 : want / down;
 	if (across < 1)
 		across = 1;
 	if (across > panels)
 		across = panels;
-	g.nc = (panels + across - 1) / across;
-	g.tasks_n = (panels + g.nc - 1) / g.nc;
+	t.nc = (panels + across - 1) / across;
+	t.across = (panels + t.nc - 1) / t.nc;
+	t.tasks = down * t.across;
+	return t;
+}
+
+static char *run_gemm(r1_ctx *c, gemm_args g)
+{
+	int64_t got = 0;
+	if (g.m == 0 || g.n == 0)
+		return NULL;
+	cut t = cut_gemm(c, g.m, g.n, g.k);
+	g.mc = t.mc, g.nc = t.nc, g.tasks_n = t.across;
 	if (!g.bp) {
 		g.scratch = scratch_get(c, c->k->gemm_scratch * 4 * c->threads, &got);
 		CHECK(g.scratch, "gemm: out of memory: %lld bytes of scratch", (long long)got);
 	}
-	pool_run(2 * g.m * g.n * g.k < 200000 ? 1 : c->threads, down * g.tasks_n, 1, k->gemm, &g);
+	pool_run(t.threads, t.tasks, 1, c->k->gemm, &g);
 	scratch_put(c, g.scratch, got);
 	return NULL;
+}
+
+/* c [m,n] = x [m,k] times panels in bf16 */
+static char *run_gemm16(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, const void *panels, float *y, const float *bias)
+{
+	int64_t got = 0, kp = words(k);
+	if (m == 0 || n == 0)
+		return NULL;
+	uint32_t *a = scratch_get(c, 4 * m * kp, &got);
+	CHECK(a, "gemm: out of memory: %lld bytes of scratch", (long long)(4 * m * kp));
+	round16_args r = {.k = k, .x = x, .words = a};
+	pool_run(c->threads, m, row_grain(k), c->k->words16, &r);
+	cut t = cut_gemm(c, m, n, k);
+	gemm16_args g = {.m = m, .n = n, .kp = kp, .a = a, .b = panels, .c = y, .ldc = n, .bias = bias, .mc = t.mc, .nc = t.nc, .tasks_n = t.across};
+	pool_run(t.threads, t.tasks, 1, c->gemm16, &g);
+	scratch_put(c, a, got);
+	return NULL;
+}
+
+char *run_linear(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, r1_tensor w, r1_tensor packed, float *y, const float *bias)
+{
+	if (is_bf16(packed))
+		return run_gemm16(c, m, n, k, x, packed.p, y, bias);
+	return run_gemm(c, (gemm_args){.m = m, .n = n, .k = k, .a = x, .a_m = k, .a_k = 1, .b = w.p, .b_k = 1, .b_n = k, .bp = packed.p, .c = y, .ldc = n, .bias = bias});
+}
+char *run_linear_dx(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *dy, r1_tensor w, r1_tensor packed, float *dx)
+{
+	const float *back = packed_back(c, packed, n, k);
+	if (is_bf16(packed))
+		return run_gemm16(c, m, k, n, dy, back, dx, NULL);
+	return run_gemm(c, (gemm_args){.m = m, .n = k, .k = n, .a = dy, .a_m = n, .a_k = 1, .b = w.p, .b_k = k, .b_n = 1, .bp = back, .c = dx, .ldc = k});
+}
+char *run_linear_dw(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw)
+{
+	return run_gemm(c, (gemm_args){.m = n, .n = k, .k = t, .a = dy, .a_m = 1, .a_k = n, .b = x, .b_k = k, .b_n = 1, .c = dw, .ldc = k, .acc = 1});
 }
 
 char *check_packed(r1_ctx *c, const char *op, r1_tensor packed, r1_tensor w)
@@ -64,13 +113,17 @@ char *check_packed(r1_ctx *c, const char *op, r1_tensor packed, r1_tensor w)
 	CHECK(w.p && w.nd == 2 && w.dtype == R1_F32, "%s: w is not f32 [N,K]", op);
 	if (!packed.p)
 		return NULL;
-	TRY(cpu_pack_bytes(c, w.n[0], w.n[1], w.dtype, &bytes));
-	return check_count(op, "packed", packed, R1_U8, bytes);
+	TRY(cpu_pack_bytes(c, w.n[0], w.n[1], is_bf16(packed) ? R1_BF16 : R1_F32, &bytes));
+	return is_bf16(packed) ? check_count(op, "packed", packed, R1_BF16, bytes / 2) : check_count(op, "packed", packed, R1_U8, bytes);
 }
 
-const float *packed_back(r1_ctx *c, r1_tensor packed, int64_t n, int64_t k)
+char *cpu_round16(r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how)
 {
-	return packed.p ? (const float *)packed.p + panel_floats(c->k, n, k) : NULL;
+	F32(x); F32N(y, count(x));
+	CHECK(how == R1_NEAREST_EVEN || how == R1_HALF_AWAY, "round16: how is %d", (int)how);
+	round16_args a = {.weight = how == R1_HALF_AWAY, .x = x.p, .y = y.p};
+	pool_run(c->threads, count(x), FLAT_GRAIN, c->k->round16, &a);
+	return NULL;
 }
 
 char *cpu_linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor bias)
@@ -82,7 +135,7 @@ char *cpu_linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor pac
 	F32N(y, m * n);
 	if (bias.p)
 		F32N(bias, n);
-	return run_gemm(c, (gemm_args){.m = m, .n = n, .k = k, .a = x.p, .a_m = k, .a_k = 1, .b = w.p, .b_k = 1, .b_n = k, .bp = packed.p, .c = y.p, .ldc = n, .bias = bias.p});
+	return run_linear(c, m, n, k, x.p, w, packed, y.p, bias.p);
 }
 char *cpu_linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor packed)
 {
@@ -91,8 +144,7 @@ char *cpu_linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tenso
 	int64_t n = w.n[0], k = w.n[1], m = rows(dy);
 	CHECK(cols(dy) == n, "linear_dx: dy has %lld columns, w %lld rows", (long long)cols(dy), (long long)n);
 	F32N(dx, m * k);
-	const float *bp = packed_back(c, packed, n, k);
-	return run_gemm(c, (gemm_args){.m = m, .n = k, .k = n, .a = dy.p, .a_m = n, .a_k = 1, .b = w.p, .b_k = k, .b_n = 1, .bp = bp, .c = dx.p, .ldc = k});
+	return run_linear_dx(c, m, n, k, dy.p, w, packed, dx.p);
 }
 char *cpu_linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor segs)
 {
@@ -100,8 +152,7 @@ char *cpu_linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tenso
 	F32(dw); F32(dy); F32(x);
 	CHECK(dw.nd == 2 && cols(dy) == dw.n[0] && cols(x) == dw.n[1] && rows(dy) == rows(x), "linear_dw: dw [%lld,%lld] does not fit dy [%lld,%lld] and x [%lld,%lld]",
 	      (long long)dw.n[0], (long long)dw.n[1], (long long)rows(dy), (long long)cols(dy), (long long)rows(x), (long long)cols(x));
-	int64_t n = dw.n[0], k = dw.n[1], t = rows(x);
-	return run_gemm(c, (gemm_args){.m = n, .n = k, .k = t, .a = dy.p, .a_m = 1, .a_k = n, .b = x.p, .b_k = k, .b_n = 1, .c = dw.p, .ldc = k, .acc = 1});
+	return run_linear_dw(c, rows(x), dw.n[0], dw.n[1], dy.p, x.p, dw.p);
 }
 
 /* ---- the transformer's own ---- */

@@ -21,7 +21,8 @@
 
 struct r1_ctx {
 	const cpu_kernels *k;
-	int threads, isa;
+	int threads, isa, bf16;
+	range_fn *gemm16; /* of the class bf16 */
 	pthread_mutex_t lock; /* scratch */
 	struct { void *p; int64_t bytes; } scratch[SCRATCH_SLOTS];
 };
@@ -36,10 +37,12 @@ void scratch_put(r1_ctx *c, void *p, int64_t bytes);
 
 /* ---- cpu_matrix.c ---- */
 
-char *run_gemm(r1_ctx *c, gemm_args g);
+/* y [m,n] = x wT + bias, dx [m,k] = dy w, dw [n,k] += dyT x; in bf16 where packed is, but for dw, whose arguments the caller rounds */
+char *run_linear(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, r1_tensor w, r1_tensor packed, float *y, const float *bias);
+char *run_linear_dx(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *dy, r1_tensor w, r1_tensor packed, float *dx);
+char *run_linear_dw(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw);
 char *check_packed(r1_ctx *c, const char *op, r1_tensor packed, r1_tensor w);
-/* the part of a packed weight that linear_dx reads */
-const float *packed_back(r1_ctx *c, r1_tensor packed, int64_t n, int64_t k);
+static inline int is_bf16(r1_tensor packed) { return packed.p && packed.dtype == R1_BF16; }
 
 /* ---- checks ---- */
 

@@ -1,21 +1,7 @@
 /* k_gemm.h: matrix products. Each output is one chain of fma in ascending k, whatever the tile: a chain that is cut at the
  * edge of a block of k goes on from c, which loses nothing in fp32. b is read in panels of GEMM_NR columns, k-major. */
 
-#if SIMD == 3
-#define GEMM_MR 12
-#define GEMM_NV 2
-#elif SIMD == 2 || SIMD == 4
-#define GEMM_MR 6
-#define GEMM_NV 1
-#else
-#define GEMM_MR 4
-#define GEMM_NV 1
-#endif
-#define GEMM_NR (16 * GEMM_NV)
-#define GEMM_KC 512
-#define GEMM_AHEAD 1024 /* floats from the k at hand to the one that is fetched: the hardware stops at the end of each page of 4 KiB */
-
-#define INLINE static inline __attribute__((always_inline))
+#include "gemm_shape.h"
 
 /* mr rows of a, one panel of b, kc steps of k. a(i,k) = a[i*a_m + k*a_k]. stream: b comes from memory, not from a cache. */
 INLINE void gemm_tile(const int mr, const int stream, int64_t kc, const float *a, int64_t a_m, int64_t a_k, const float *b, float *c, int64_t ldc, int cols, int acc,
@@ -82,13 +68,6 @@ TILE(5) TILE(6)
 TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 #endif
 typedef void tile_fn(TILE_ARGS);
-#if GEMM_MR == 12
-#define TILES(t) {t##1, t##2, t##3, t##4, t##5, t##6, t##7, t##8, t##9, t##10, t##11, t##12}
-#elif GEMM_MR == 6
-#define TILES(t) {t##1, t##2, t##3, t##4, t##5, t##6}
-#else
-#define TILES(t) {t##1, t##2, t##3, t##4}
-#endif
 enum { A_KMAJOR, A_ROWS, A_ROWS_STREAM };
 static tile_fn *const tiles[3][GEMM_MR] = {TILES(gemm_tile_k), TILES(gemm_tile_r), TILES(gemm_tile_s)};
 

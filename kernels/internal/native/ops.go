@@ -205,3 +205,7 @@ func (be *Backend) AllReduce(x Tensor) error {
 func (be *Backend) Broadcast(x Tensor, root int32) error {
 	return be.enter().leave(C.call_broadcast(be.api, be.ctx, x.c(), C.int32_t(root)))
 }
+
+func (be *Backend) Round16(y, x Tensor, how int32) error {
+	return be.done(C.call_round16(be.api, be.ctx, y.c(), x.c(), C.int32_t(how)))
+}

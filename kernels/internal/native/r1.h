@@ -79,6 +79,9 @@ enum { R1_GATE_SILU = 0, R1_GATE_GELU = 1 };
 /* how rope turns: back; neighbours (2i, 2i+1) in place of halves (i, i + d/2), as DeepSeek-V3 */
 enum { R1_ROPE_BACK = 1, R1_ROPE_PAIRS = 2 };
 
+/* how round16 rounds */
+enum { R1_NEAREST_EVEN = 0, R1_HALF_AWAY = 1 };
+
 /* what measure measures */
 enum { R1_PEAK_F32 = 0 /* FLOP/s of the context's threads */, R1_PEAK_BF16 = 1, R1_PEAK_COPY = 2 /* bytes read + written a second */ };
 
@@ -137,7 +140,10 @@ typedef struct {
 
 	/* matrix products. One chain of fma in ascending order per output, whatever the tile. act.
 	 * A packed weight is opaque memory of pack_bytes; it serves linear and linear_dx and is stale once w changes.
-	 * An absent packed weight is packed on the fly: the same bits. */
+	 * An absent packed weight is packed on the fly: the same bits. A packed weight of dtype bf16 (pack_bytes / 2 elements, made
+	 * from the f32 weight rounded as R1_HALF_AWAY) makes the product one in bf16, of the context's class: x or dy are rounded to
+	 * nearest even, sums are f32. It serves the heads too, whose gradient rounds what it multiplies. linear_dw has no packed weight:
+	 * the caller rounds dy and x. */
 	char *(*pack_bytes)(r1_ctx *c, int64_t n, int64_t k, int32_t dtype, int64_t *out);
 	char *(*pack)(r1_ctx *c, r1_tensor packed_u8, r1_tensor w_NK);
 	char *(*linear)(r1_ctx *c, r1_tensor y_TN, r1_tensor x_TK, r1_tensor w_NK, r1_tensor packed /* or none */, r1_tensor bias_N /* or none */);
@@ -206,6 +212,9 @@ typedef struct {
 	 * head_ext gives for them. Rows of temperature 0 are not truncated. */
 	char *(*head_sample_keep)(r1_ctx *c, r1_tensor token_B /* int32 */, r1_tensor logp_B, r1_tensor ent_B, r1_tensor kept, r1_tensor x_BD, r1_tensor w_VD, r1_tensor packed,
 	                          r1_tensor temp_B /* or none */, r1_tensor cut_B3, r1_tensor counter_B4, r1_tensor key, float softcap);
+
+	/* y = x, f32, with values that bf16 has. how: R1_NEAREST_EVEN (activations), R1_HALF_AWAY (weights: the high half of bits + 0x8000) */
+	char *(*round16)(r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how);
 } r1_api;
 
 /* Opens the backend. abi is the caller's R1_ABI; another one is refused. The table is static. */

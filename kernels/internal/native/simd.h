@@ -33,6 +33,9 @@ static inline vf v_mantissa(vf a)
 	__m512i m = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffff));
 	return _mm512_castsi512_ps(_mm512_or_si512(m, _mm512_set1_epi32(0x3f800000)));
 }
+/* two bf16 numbers in each lane's bits, as floats */
+static inline vf v_high(vf a) { return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32((int)0xffff0000))); }
+static inline vf v_low(vf a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 16)); }
 static inline __m256 v_half_sum(vf a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 
 #elif SIMD == 2 /* R1_ISA_AVX2 */
@@ -88,6 +91,10 @@ static inline __m256 v_mantissa_(__m256 a)
 	return _mm256_castsi256_ps(_mm256_or_si256(m, _mm256_set1_epi32(0x3f800000)));
 }
 static inline vf v_mantissa(vf x) { return (vf){v_mantissa_(x.a), v_mantissa_(x.b)}; }
+static inline __m256 v_high_(__m256 a) { return _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32((int)0xffff0000))); }
+static inline vf v_high(vf x) { return (vf){v_high_(x.a), v_high_(x.b)}; }
+static inline __m256 v_low_(__m256 a) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 16)); }
+static inline vf v_low(vf x) { return (vf){v_low_(x.a), v_low_(x.b)}; }
 static inline __m256 v_half_sum(vf x) { return _mm256_add_ps(x.a, x.b); }
 
 #elif SIMD == 4 /* R1_ISA_NEON */
@@ -167,6 +174,16 @@ static inline vf v_exponent(vf a)
 static inline vf v_mantissa(vf a)
 {
 	VF_EACH(i) a.q[i] = vreinterpretq_f32_u32(vorrq_u32(vandq_u32(vreinterpretq_u32_f32(a.q[i]), vdupq_n_u32(0x7fffff)), vdupq_n_u32(0x3f800000)));
+	return a;
+}
+static inline vf v_high(vf a)
+{
+	VF_EACH(i) a.q[i] = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a.q[i]), vdupq_n_u32(0xffff0000)));
+	return a;
+}
+static inline vf v_low(vf a)
+{
+	VF_EACH(i) a.q[i] = vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a.q[i]), 16));
 	return a;
 }
 
@@ -254,6 +271,16 @@ static inline vf v_exponent(vf a)
 static inline vf v_mantissa(vf a)
 {
 	VF_EACH(i) a.f[i] = f_from((f_bits(a.f[i]) & 0x7fffff) | 0x3f800000);
+	return a;
+}
+static inline vf v_high(vf a)
+{
+	VF_EACH(i) a.f[i] = f_from(f_bits(a.f[i]) & 0xffff0000);
+	return a;
+}
+static inline vf v_low(vf a)
+{
+	VF_EACH(i) a.f[i] = f_from(f_bits(a.f[i]) << 16);
 	return a;
 }
 

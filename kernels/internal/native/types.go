@@ -40,6 +40,12 @@ const (
 	U8
 )
 
+// How Round16 rounds, as in r1.h.
+const (
+	NearestEven int32 = iota
+	HalfAway
+)
+
 // Functions of Unary, as in r1.h.
 const (
 	Neg int32 = iota

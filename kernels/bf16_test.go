@@ -1,0 +1,276 @@
+package kernels_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gor1/gor1/kernels"
+)
+
+// near is x rounded to bf16, halves to even, or as weights are, halves away from 0.
+func near(x float32, weight bool) float32 {
+	u := math.Float32bits(x)
+	if weight {
+		return math.Float32frombits((u + 0x8000) &^ 0xffff)
+	}
+	return math.Float32frombits((u + 0x7fff + u>>16&1) &^ 0xffff)
+}
+
+func flush(x float32) float32 {
+	if u := math.Float32bits(x); u&0x7f800000 == 0 {
+		return math.Float32frombits(u & 0x80000000)
+	}
+	return x
+}
+
+// fma32 is a*b + c rounded once, for factors of bf16: their product is exact in float64, and so, but for its double rounding, is the sum; where
+// that could matter the sum is rounded to odd first.
+func fma32(a, b, c float32) float32 {
+	p, q := float64(a)*float64(b), float64(c)
+	s := p + q
+	if math.IsInf(s, 0) || math.IsNaN(s) {
+		return float32(s)
+	}
+	z := s - p // TwoSum
+	if e := (p - (s - z)) + (q - z); e != 0 && math.Float64bits(s)&1 == 0 {
+		if (e > 0) == (s > 0) {
+			s = math.Float64frombits(math.Float64bits(s) + 1)
+		} else {
+			s = math.Float64frombits(math.Float64bits(s) - 1)
+		}
+	}
+	return float32(s)
+}
+
+// chain is an output of a product in bf16.
+func chain(class string, a, b []float32, weight bool) float32 {
+	acc := float32(0)
+	for i := range a {
+		x, w := near(a[i], false), near(b[i], weight)
+		if class == "dot" {
+			acc = flush(fma32(flush(x), flush(w), flush(acc)))
+		} else {
+			acc = fma32(x, w, acc)
+		}
+	}
+	return acc
+}
+
+// bf16Devices are the devices of a class: every instruction set, one and two threads.
+func bf16Devices(t *testing.T, class string) []*kernels.Device {
+	var devices []*kernels.Device
+	for _, isa := range []string{"portable", "avx2", "avx512", "neon"} {
+		for _, threads := range []int{1, 2} {
+			dev, err := kernels.Open("cpu", kernels.Options{ISA: isa, BF16: class, Threads: threads})
+			if err != nil {
+				require.ErrorContains(t, err, "does not have instruction set")
+				continue
+			}
+			t.Cleanup(func() { require.NoError(t, dev.Close()) })
+			require.Equal(t, class, dev.BF16())
+			devices = append(devices, dev)
+		}
+	}
+	require.GreaterOrEqual(t, len(devices), 4, "portable and at least one more")
+	return devices
+}
+
+// small is noise of which some is so small that products are subnormal.
+func small(seed uint32, n int) []float32 {
+	v := fixed(seed, n, 1)
+	for i := range v {
+		switch i % 7 {
+		case 3:
+			v[i] *= 0x1p-70
+		case 5:
+			v[i] *= 0x1p-135
+		}
+	}
+	return v
+}
+
+// bf16Linear is x wT + bias of m rows with the gradients of a sum with coefficients dy: rows, dx, dw.
+func bf16Linear(t *testing.T, dev *kernels.Device, x, w, bias, dy []float32, m, n, k int) (y, dx, dw []float32) {
+	wP, err := dev.NewParam("w", w, n, k)
+	require.NoError(t, err)
+	bP, err := dev.NewParam("b", bias, n)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, wP.Free()); require.NoError(t, bP.Free()) }()
+	require.NoError(t, wP.UseBF16())
+	y, dx, dw = make([]float32, m*n), make([]float32, m*k), make([]float32, n*k)
+	require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+		in := s.Leaf(s.FromF32(x, m, k))
+		out := s.Linear(in, wP.Tensor, bP.Tensor)
+		s.Backward([]*kernels.Tensor{out}, []*kernels.Tensor{s.FromF32(dy, m, n)})
+		g, err := wP.Grad()
+		require.NoError(t, err)
+		require.NoError(t, s.Read(out, y))
+		require.NoError(t, s.Read(s.GradOf(in), dx))
+		return s.Read(g, dw)
+	}))
+	return y, dx, dw
+}
+
+// Products in bf16 are what the definition in Go says, on every instruction set and with any threads: forward, and both gradients.
+func TestBF16IsItsDefinition(t *testing.T) {
+	for _, class := range []string{"fma", "dot"} {
+		devices := bf16Devices(t, class)
+		for _, shape := range [][3]int{{1, 40, 33}, {5, 33, 7}, {14, 70, 130}, {3, 2, 1200}} {
+			m, n, k := shape[0], shape[1], shape[2]
+			x, w, bias, dy := small(1, m*k), small(2, n*k), fixed(3, n, 1), small(4, m*n)
+			wantY, wantDX, wantDW := make([]float32, m*n), make([]float32, m*k), make([]float32, n*k)
+			column := func(v []float32, rows, width, j int) []float32 {
+				c := make([]float32, rows)
+				for i := range c {
+					c[i] = v[i*width+j]
+				}
+				return c
+			}
+			for i := range m {
+				for j := range n {
+					wantY[i*n+j] = chain(class, x[i*k:(i+1)*k], w[j*k:(j+1)*k], true) + bias[j]
+				}
+				for j := range k {
+					wantDX[i*k+j] = chain(class, dy[i*n:(i+1)*n], column(w, n, k, j), true)
+				}
+			}
+			for i := range n {
+				for j := range k {
+					wantDW[i*k+j] = chain("fma", column(dy, m, n, i), column(x, m, k, j), false)
+				}
+			}
+			for _, dev := range devices {
+				y, dx, dw := bf16Linear(t, dev, x, w, bias, dy, m, n, k)
+				require.Equal(t, bits(wantY), bits(y), "%s %v on %s: forward", class, shape, dev)
+				require.Equal(t, bits(wantDX), bits(dx), "%s %v on %s: dx", class, shape, dev)
+				require.Equal(t, bits(wantDW), bits(dw), "%s %v on %s: dw", class, shape, dev)
+			}
+		}
+	}
+}
+
+// A row's bits do not depend on the rows beside it, nor a weight's gradient on how the rows were split into passes.
+func TestBF16RowsAreIndependent(t *testing.T) {
+	const n, k, most = 65, 77, 512
+	x, w, dy := small(1, most*k), small(2, n*k), small(3, most*n)
+	for _, class := range []string{"fma", "dot"} {
+		dev := openCPU(t, kernels.Options{BF16: class})
+		wholeY, wholeDX, wholeDW := bf16Linear(t, dev, x, w, make([]float32, n), dy, most, n, k)
+		for _, m := range []int{1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 128} {
+			for _, at := range []int{0, 1, 13, most - m} {
+				y, dx, _ := bf16Linear(t, dev, x[at*k:(at+m)*k], w, make([]float32, n), dy[at*n:(at+m)*n], m, n, k)
+				require.Equal(t, bits(wholeY[at*n:(at+m)*n]), bits(y), "%s: %d rows from %d", class, m, at)
+				require.Equal(t, bits(wholeDX[at*k:(at+m)*k]), bits(dx), "%s: %d rows from %d: dx", class, m, at)
+			}
+		}
+		p, err := dev.NewParam("w", w, n, k)
+		require.NoError(t, err)
+		require.NoError(t, p.UseBF16())
+		for at, m := 0, 1; at < most; at, m = at+m, min(2*m+1, most-at-m) {
+			require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+				s.Backward([]*kernels.Tensor{s.Linear(s.FromF32(x[at*k:(at+m)*k], m, k), p.Tensor, nil)}, []*kernels.Tensor{s.FromF32(dy[at*n:(at+m)*n], m, n)})
+				return s.Err()
+			}))
+		}
+		g, err := p.Grad()
+		require.NoError(t, err)
+		dw := make([]float32, n*k)
+		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error { return s.Read(g, dw) }))
+		require.Equal(t, bits(wholeDW), bits(dw), class)
+		require.NoError(t, p.Free())
+	}
+}
+
+// The head over a bf16 weight is the head over the rounded weight and rows in fp32, in class fma; draws and log-probs agree in both.
+func TestBF16Head(t *testing.T) {
+	const rows, d, v = 37, 50, 301
+	x, w := fixed(1, rows*d, 1), fixed(2, v*d, 0.2)
+	targets := make([]int32, rows)
+	for i := range targets {
+		targets[i] = int32(i * 8)
+	}
+	run := func(dev *kernels.Device, x, w []float32, half bool) (logp, drawn, dw []float32) {
+		p, err := dev.NewParam("w", w, v, d)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, p.Free()) }()
+		if half {
+			require.NoError(t, p.UseBF16())
+		}
+		logp, drawn, dw = make([]float32, rows), make([]float32, rows), make([]float32, v*d)
+		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+			xT := s.FromF32(x, rows, d)
+			logpT, _ := s.Head(xT, p.Tensor, targets, kernels.HeadOptions{})
+			s.Backward([]*kernels.Tensor{s.Sum(logpT)}, nil)
+			ids := make([]int32, rows)
+			token, lp, _ := s.SampleHead(xT, p.Tensor, kernels.SampleOptions{Counter: make([][4]uint32, rows)})
+			require.NoError(t, s.Read(token, ids))
+			require.NoError(t, s.Read(lp, drawn))
+			again, _ := s.NoGrad().Head(xT, p.Tensor, ids, kernels.HeadOptions{})
+			agree := make([]float32, rows)
+			require.NoError(t, s.Read(again, agree))
+			require.Equal(t, bits(drawn), bits(agree), "a drawn token's log-prob is the trainer's")
+			g, err := p.Grad()
+			require.NoError(t, err)
+			require.NoError(t, s.Read(logpT, logp))
+			return s.Read(g, dw)
+		}))
+		return logp, drawn, dw
+	}
+	x16, w16 := make([]float32, len(x)), make([]float32, len(w))
+	for i := range x {
+		x16[i] = near(x[i], false)
+	}
+	for i := range w {
+		w16[i] = near(w[i], true)
+	}
+	fma := openCPU(t, kernels.Options{BF16: "fma"})
+	logp, drawn, dw := run(fma, x, w, true)
+	wantLogp, wantDrawn, wantDW := run(fma, x16, w16, false)
+	require.Equal(t, bits(wantLogp, wantDrawn), bits(logp, drawn))
+	for i := range dw {
+		require.InDelta(t, wantDW[i], dw[i], 0.01, "the gradient's factors are rounded to 8 bits")
+	}
+	for _, dev := range bf16Devices(t, "dot") {
+		gotLogp, gotDrawn, gotDW := run(dev, x, w, true)
+		require.Equal(t, bits(logp, drawn, dw), bits(gotLogp, gotDrawn, gotDW), "nothing is subnormal here: the classes agree, on %s", dev)
+	}
+}
+
+// Values stay fp32; embeddings and RoundBF16 round, and gradients pass.
+func TestBF16Rounding(t *testing.T) {
+	dev := openCPU(t)
+	values := []float32{1, 1.00390625, 1.01171875, -1.00390625, 1e-40, float32(math.Inf(1)), 3.4e38, 0.1}
+	p, err := dev.NewParam("w", values, 4, 2)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, p.Free()) }()
+	require.NoError(t, p.UseBF16())
+	require.True(t, p.Tied("u").IsBF16())
+	rows, rounded, grad := make([]float32, 8), make([]float32, 8), make([]float32, 8)
+	require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+		x := s.Leaf(s.FromF32(values, 8))
+		y := s.RoundBF16(x)
+		s.Backward([]*kernels.Tensor{y}, []*kernels.Tensor{s.FromF32(values[:8], 8)})
+		require.NoError(t, s.Read(s.Embedding(p.Tensor, []int32{0, 1, 2, 3}), rows))
+		require.NoError(t, s.Read(s.GradOf(x), grad))
+		return s.Read(y, rounded)
+	}))
+	for i, v := range values {
+		require.Equal(t, near(v, true), rows[i], fmt.Sprint(v))
+		require.Equal(t, near(v, false), rounded[i], fmt.Sprint(v))
+	}
+	require.Equal(t, values, grad)
+	kept, err := p.Values()
+	require.NoError(t, err)
+	require.Equal(t, values, kept)
+
+	b, err := dev.NewParam("b", values, 8)
+	require.NoError(t, err)
+	require.ErrorContains(t, b.UseBF16(), "want a matrix")
+	require.NoError(t, b.Free())
+	_, err = kernels.Open("cpu", kernels.Options{BF16: "tile"})
+	require.ErrorContains(t, err, "bf16 class tile is not offered")
+}

@@ -1,0 +1,212 @@
+/* k_gemm16.h: matrix products in bf16 with fp32 sums. Two neighbours in k are one word, the even one in its high half, the odd one 0 at
+ * an odd end; b is in panels of GEMM_NR words for each pair. An output is one chain in ascending k: acc = fma(a, b, acc), and in class
+ * dot what VDPBF16PS does with the high and then the low halves, which is the same with subnormal numbers as 0, its own results among
+ * them. So classes differ where numbers are that small and nowhere else, and every instruction set has both. */
+
+#if defined(DOT16)
+static inline vf v_pair(vf acc, vf a, vf b) { return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b)); }
+#endif
+
+/* subnormal numbers as 0, of their sign */
+static inline vf v_flush(vf x)
+{
+	vf zero = v_mul(x, v_set1(0.0f)); /* not taken where it is NaN */
+	return v_gt(v_set1(0x1p-126f), v_abs(x), zero, x);
+}
+
+enum { CLASS_FMA, CLASS_DOT, CLASS_DOT_HERE /* by the instruction */ };
+
+INLINE vf v_madd16(const int class, vf acc, float a, vf b)
+{
+	if (class == CLASS_FMA)
+		return v_fma(v_set1(a), b, acc);
+	return v_flush(v_fma(v_flush(v_set1(a)), v_flush(b), v_flush(acc)));
+}
+
+static inline float f_word(uint32_t u)
+{
+	float f;
+	memcpy(&f, &u, sizeof f);
+	return f;
+}
+
+/* mr rows of a, one panel of b, kp words of k. stream: b comes from memory, not from a cache. */
+INLINE void gemm16_tile(const int class, const int mr, const int stream, int64_t kp, const uint32_t *a, int64_t lda, const uint32_t *b, float *c, int64_t ldc, int cols, int acc,
+                        const float *bias)
+{
+	vf s[GEMM_MR][GEMM_NV];
+#pragma GCC unroll 16
+	for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+		for (int j = 0; j < GEMM_NV; j++) {
+			int m = cols - 16 * j < 16 ? cols - 16 * j : 16;
+			s[i][j] = !acc || m <= 0 ? v_set1(0.0f) : m == 16 ? v_load(c + i * ldc + 16 * j) : v_loadn(c + i * ldc + 16 * j, m);
+		}
+	for (int64_t k = 0; k < kp; k++, a++, b += GEMM_NR) {
+		vf bv[GEMM_NV];
+#pragma GCC unroll 4
+		for (int j = 0; j < GEMM_NV; j++) {
+			bv[j] = v_load((const float *)(const void *)(b + 16 * j));
+			if (stream)
+				__builtin_prefetch(b + 16 * j + GEMM_AHEAD);
+		}
+#pragma GCC unroll 16
+		for (int i = 0; i < mr; i++) {
+			uint32_t w = a[i * lda];
+#pragma GCC unroll 4
+			for (int j = 0; j < GEMM_NV; j++) {
+#if defined(DOT16)
+				s[i][j] = v_pair(s[i][j], v_set1(f_word(w)), bv[j]);
+				(void)class;
+#else
+				s[i][j] = v_madd16(class, s[i][j], f_word(w & 0xffff0000u), v_high(bv[j]));
+				s[i][j] = v_madd16(class, s[i][j], f_word(w << 16), v_low(bv[j]));
+#endif
+			}
+		}
+	}
+#pragma GCC unroll 16
+	for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+		for (int j = 0; j < GEMM_NV; j++) {
+			int m = cols - 16 * j < 16 ? cols - 16 * j : 16;
+			if (m <= 0)
+				continue;
+			if (bias)
+				s[i][j] = v_add(s[i][j], m == 16 ? v_load(bias + 16 * j) : v_loadn(bias + 16 * j, m));
+			if (m == 16)
+				v_store(c + i * ldc + 16 * j, s[i][j]);
+			else
+				v_storen(c + i * ldc + 16 * j, s[i][j], m);
+		}
+}
+
+#define TILE16_ARGS int64_t kp, const uint32_t *a, int64_t lda, const uint32_t *b, float *c, int64_t ldc, int cols, int acc, const float *bias
+#define TILE16(class, name, mr) \
+	static void name##_r##mr(TILE16_ARGS) { gemm16_tile(class, mr, 0, kp, a, lda, b, c, ldc, cols, acc, bias); } \
+	static void name##_s##mr(TILE16_ARGS) { gemm16_tile(class, mr, 1, kp, a, lda, b, c, ldc, cols, acc, bias); }
+#if GEMM_MR == 12
+#define TILES16(class, name) TILE16(class, name, 1) TILE16(class, name, 2) TILE16(class, name, 3) TILE16(class, name, 4) TILE16(class, name, 5) TILE16(class, name, 6) \
+	TILE16(class, name, 7) TILE16(class, name, 8) TILE16(class, name, 9) TILE16(class, name, 10) TILE16(class, name, 11) TILE16(class, name, 12)
+#elif GEMM_MR == 6
+#define TILES16(class, name) TILE16(class, name, 1) TILE16(class, name, 2) TILE16(class, name, 3) TILE16(class, name, 4) TILE16(class, name, 5) TILE16(class, name, 6)
+#else
+#define TILES16(class, name) TILE16(class, name, 1) TILE16(class, name, 2) TILE16(class, name, 3) TILE16(class, name, 4)
+#endif
+typedef void rows16_fn(TILE16_ARGS);
+typedef void tile16_fn(int mr, int stream, TILE16_ARGS);
+
+/* items are tasks, as in k_gemm; k counts words */
+static inline void gemm16(tile16_fn *tile, const gemm16_args *g, int64_t lo, int64_t hi)
+{
+	const int64_t panels = (g->n + GEMM_NR - 1) / GEMM_NR, kc_max = g->m <= GEMM_MR ? g->kp : GEMM_KC;
+	for (int64_t task = lo; task < hi; task++) {
+		int64_t i0 = task / g->tasks_n * g->mc, i1 = g->m - i0 < g->mc ? g->m : i0 + g->mc;
+		int64_t p0 = task % g->tasks_n * g->nc, p1 = panels - p0 < g->nc ? panels : p0 + g->nc;
+		for (int64_t k0 = 0; k0 == 0 || k0 < g->kp; k0 += kc_max) {
+			int64_t kc = g->kp - k0 < kc_max ? g->kp - k0 : kc_max;
+			for (int64_t p = p0; p < p1; p++) {
+				int64_t j0 = p * GEMM_NR;
+				int cols = g->n - j0 < GEMM_NR ? (int)(g->n - j0) : GEMM_NR;
+				for (int64_t i = i0; i < i1; i += GEMM_MR) {
+					int mr = i1 - i < GEMM_MR ? (int)(i1 - i) : GEMM_MR;
+					const uint32_t *a = g->a + i * g->kp + k0, *b = g->b + (p * g->kp + k0) * GEMM_NR;
+					const float *bias = k0 + kc == g->kp && g->bias ? g->bias + j0 : NULL;
+					tile(mr, i == i0, kc, a, g->kp, b, g->c + i * g->ldc + j0, g->ldc, cols, k0 > 0, bias);
+				}
+			}
+		}
+	}
+}
+
+#define GEMM16(class, name) \
+	TILES16(class, name) \
+	static void name##_tile(int mr, int stream, TILE16_ARGS) \
+	{ \
+		static rows16_fn *const f[2][GEMM_MR] = {TILES(name##_r), TILES(name##_s)}; \
+		f[stream][mr - 1](kp, a, lda, b, c, ldc, cols, acc, bias); \
+	} \
+	static void name(const void *args, int64_t lo, int64_t hi, int worker) { (void)worker; gemm16(name##_tile, args, lo, hi); }
+
+#if defined(DOT16)
+GEMM16(CLASS_DOT_HERE, gemm16_dot)
+#else
+GEMM16(CLASS_FMA, k_gemm16_fma)
+
+/* class dot where the instruction is missing: for comparison, so short rather than fast */
+static void dot_tile(int mr, int stream, TILE16_ARGS)
+{
+	(void)stream;
+	for (int i = 0; i < mr; i++)
+		gemm16_tile(CLASS_DOT, 1, 0, kp, a + i * lda, lda, b, c + i * ldc, ldc, cols, acc, bias);
+}
+static void k_gemm16_dot(const void *args, int64_t lo, int64_t hi, int worker)
+{
+	(void)worker;
+	gemm16(dot_tile, args, lo, hi);
+}
+
+/* The high half of the result is x in bf16. Activations: nearest even. Weights: halves away from 0, so that a master weight is
+ * (high << 16) plus a signed 16-bit rest. NaN stays NaN. */
+INLINE uint32_t round16(uint32_t u, const int weight)
+{
+	uint32_t r = u + (weight ? 0x8000u : 0x7fffu + (u >> 16 & 1));
+	return (u & 0x7fffffff) > 0x7f800000 ? u | 0x400000 : r;
+}
+static inline uint32_t f_raw(float f)
+{
+	uint32_t u;
+	memcpy(&u, &f, sizeof u);
+	return u;
+}
+
+/* items are rows of x, k wide, which become words */
+static void k_words16(const void *args, int64_t lo, int64_t hi, int worker)
+{
+	const round16_args *r = args;
+	(void)worker;
+	for (int64_t i = lo; i < hi; i++) {
+		const float *x = r->x + i * r->k;
+		uint32_t *y = r->words + i * ((r->k + 1) / 2);
+		for (int64_t j = 0; j < r->k / 2; j++)
+			y[j] = (round16(f_raw(x[2 * j]), 0) & 0xffff0000u) | round16(f_raw(x[2 * j + 1]), 0) >> 16;
+		if (r->k % 2)
+			y[r->k / 2] = round16(f_raw(x[r->k - 1]), 0) & 0xffff0000u;
+	}
+}
+
+/* items are elements */
+static void k_round16(const void *args, int64_t lo, int64_t hi, int worker)
+{
+	const round16_args *r = args;
+	(void)worker;
+	if (r->weight)
+		for (int64_t i = lo; i < hi; i++)
+			r->y[i] = f_word(round16(f_raw(r->x[i]), 1) & 0xffff0000u);
+	else
+		for (int64_t i = lo; i < hi; i++)
+			r->y[i] = f_word(round16(f_raw(r->x[i]), 0) & 0xffff0000u);
+}
+
+/* items are panels of a weight */
+static void k_pack16(const void *args, int64_t lo, int64_t hi, int worker)
+{
+	const pack_args *a = args;
+	int64_t kp = (a->k + 1) / 2;
+	(void)worker;
+	for (int64_t p = lo; p < hi; p++) {
+		uint32_t *out = (uint32_t *)(void *)a->out + p * kp * GEMM_NR;
+		int64_t j0 = p * GEMM_NR, cols = a->n - j0 < GEMM_NR ? a->n - j0 : GEMM_NR;
+		memset(out, 0, (size_t)(kp * GEMM_NR) * 4);
+		if (a->ld_k == 1) {
+			for (int64_t j = 0; j < cols; j++)
+				for (int64_t k = 0; k < a->k; k++)
+					out[k / 2 * GEMM_NR + j] |= (round16(f_raw(a->w[(j0 + j) * a->ld_n + k]), 1) & 0xffff0000u) >> (k % 2 * 16);
+			continue;
+		}
+		for (int64_t k = 0; k < a->k; k++)
+			for (int64_t j = 0; j < cols; j++)
+				out[k / 2 * GEMM_NR + j] |= (round16(f_raw(a->w[(j0 + j) * a->ld_n + k * a->ld_k]), 1) & 0xffff0000u) >> (k % 2 * 16);
+	}
+}
+#endif
