@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/kernels/libtorch"
 )
 
 // openTorch opens libtorch on the CPU: the one in the folder LIBTORCH, else the one that was set up last.
@@ -189,6 +191,17 @@ func TestTorchErrors(t *testing.T) {
 		require.ErrorContains(t, err, "torch_test.go:")
 		require.NotContains(t, err.Error(), "\n")
 	}
+	own := openTorch(t, kernels.Options{}).Threads()
+	require.Equal(t, 1, openTorch(t, kernels.Options{Threads: 1}).Threads())
+	require.Equal(t, own, openTorch(t, kernels.Options{}).Threads(), "a device's threads are its own")
+	second := t.TempDir() // another libtorch of the same version
+	first, err := libtorch.Find(os.Getenv("LIBTORCH"))
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(filepath.Join(second, "lib"), 0o755))
+	require.NoError(t, os.Symlink(filepath.Join(first.Dir, "include"), filepath.Join(second, "include")))
+	require.NoError(t, os.WriteFile(filepath.Join(second, "lib", "libtorch_cpu.so"), nil, 0o644))
+	_, err = kernels.Open("torch", kernels.Options{LibTorch: second})
+	require.ErrorContains(t, err, "needs a process of its own")
 	for _, o := range []kernels.Options{{ISA: "avx2"}, {BF16: "fma"}, {Threads: 5000}} {
 		o.LibTorch = os.Getenv("LIBTORCH")
 		_, err := kernels.Open("torch", o)

@@ -11,20 +11,45 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"unsafe"
 )
+
+// loaded is the folder of the libtorch in this process: a second one would take its symbols from the first.
+var loaded struct {
+	sync.Mutex
+	lib string
+}
+
+// loadTorch loads libtorch by path, so that the shim needs none.
+func loadTorch(lib string, names ...string) error {
+	lib, err := filepath.EvalSymlinks(lib)
+	if err != nil {
+		return err
+	}
+	loaded.Lock()
+	defer loaded.Unlock()
+	if loaded.lib != "" && loaded.lib != lib {
+		return fmt.Errorf("this process has loaded the one in %s already; %s needs a process of its own", loaded.lib, lib)
+	}
+	for _, name := range names {
+		if _, err := load(filepath.Join(lib, name)); err != nil {
+			return err
+		}
+		loaded.lib = lib
+	}
+	return nil
+}
 
 // OpenTorch opens a context of the libtorch backend; o.Device is the ordinal of a CUDA device, or -1 for the CPU. What it loads stays
 // loaded until the process ends.
 func OpenTorch(t Torch, o Options) (*Backend, error) {
-	libs := []string{filepath.Join(t.Lib, "libtorch_cpu.so")}
+	libs := []string{"libtorch_cpu.so"}
 	if o.Device >= 0 {
-		libs = append(libs, filepath.Join(t.Lib, "libtorch_cuda.so"))
+		libs = append(libs, "libtorch_cuda.so")
 	}
-	for _, lib := range libs { // by path, so that the shim needs none
-		if _, err := load(lib); err != nil {
-			return nil, fmt.Errorf("load libtorch: %w", err)
-		}
+	if err := loadTorch(t.Lib, libs...); err != nil {
+		return nil, fmt.Errorf("load libtorch: %w", err)
 	}
 	shim, err := load(t.Shim)
 	if err != nil {

@@ -25,6 +25,7 @@ inline void err_free(char *m)
 /* device -1: the CPU */
 inline char *ctx_new(const r1_options *o, r1_ctx **out)
 {
+	static const int own = at::get_num_threads(); /* before any context sets another number */
 	try {
 		WANT(o && out, "options or result are absent");
 		WANT(o->threads >= 0 && o->threads <= 1024, "%d threads: want 1 to 1024, or 0 for libtorch's own number", o->threads);
@@ -33,7 +34,7 @@ inline char *ctx_new(const r1_options *o, r1_ctx **out)
 		at::Device device = o->device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(o->device));
 		c10::InferenceMode inference;
 		at::empty({1}, at::TensorOptions().device(device)); /* says it where the device does not work */
-		*out = new r1_ctx{device, o->threads ? o->threads : at::get_num_threads()};
+		*out = new r1_ctx{device, o->threads ? o->threads : own};
 		return nullptr;
 	} catch (const c10::Error &e) {
 		return message("open", e.what_without_backtrace());
