@@ -43,11 +43,9 @@ type Lesson struct {
 
 // distillState is what the stage itself counts.
 type distillState struct {
-	Feeds    []FeedState `json:"feeds"`
-	Tokens   int64       `json:"num_tokens"`
-	Best     bool        `json:"best"`
-	BestStep int         `json:"best_step"`
-	BestLoss float64     `json:"best_loss"`
+	Feeds  []FeedState `json:"feeds"`
+	Tokens int64       `json:"num_tokens"`
+	losses
 }
 
 // DistillStep is what a stage tells of a step.
@@ -89,6 +87,9 @@ func (g Distill) Run(ctx context.Context, dir *run.Run, watch func(DistillStep))
 		return res, err
 	}
 	res.Steps, res.Checkpoint, res.Measured = g.Every.Steps, dir.Path(int64(g.Every.Steps)), s.measured
+	if s.state.Last != nil {
+		res.Measured = *s.state.Last
+	}
 	if res.Best = res.Checkpoint; s.state.Best {
 		res.Best = dir.Path(int64(s.state.BestStep))
 	}
@@ -101,6 +102,9 @@ func (g Distill) Run(ctx context.Context, dir *run.Run, watch func(DistillStep))
 func (g Distill) check() error {
 	if g.Student == nil || len(g.Lessons) == 0 || g.Batch < 1 || g.Every.Steps < 1 {
 		return fmt.Errorf("pipeline: distillation needs a student, at least 1 lesson (%d), a batch of at least 1 (%d) and at least 1 step (%d)", len(g.Lessons), g.Batch, g.Every.Steps)
+	}
+	if g.Every.Save < 0 || g.Every.Keep < 0 || g.Eval < 0 {
+		return fmt.Errorf("pipeline: save every %d, keep %d, measure every %d: want 0 or more", g.Every.Save, g.Every.Keep, g.Eval)
 	}
 	if !(g.OnPolicy >= 0 && g.OnPolicy <= 1) {
 		return fmt.Errorf("pipeline: the share of steps on the student's own samples is %g, want 0 to 1", g.OnPolicy)
@@ -132,13 +136,13 @@ func (s *distillStage) step(ctx context.Context, n int) ([]run.Field, error) {
 	lesson, own := s.choose(n)
 	rows, err := s.feeders[lesson].next(ctx, s.Batch)
 	if err != nil {
-		return nil, err
+		return nil, untouched{err}
 	}
 	s.last = DistillStep{OnPolicy: own, Lesson: lesson}
 	cut := 0
 	if own {
 		if rows, cut, err = s.draw(ctx, n, rows); err != nil {
-			return nil, err
+			return nil, untouched{err}
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -170,9 +174,7 @@ func (s *distillStage) step(ctx context.Context, n int) ([]run.Field, error) {
 			return nil, err
 		}
 		s.last.Measured, s.measured = &m, m
-		if !s.state.Best || m.Loss < s.state.BestLoss {
-			s.state.Best, s.state.BestStep, s.state.BestLoss = true, n+1, m.Loss
-		}
+		s.state.note(n+1, m)
 		fields = append(fields, run.Field{Name: "eval_loss", Value: m.Loss}, run.Field{Name: "eval_mean_token_accuracy", Value: m.Accuracy}, run.Field{Name: "eval_entropy", Value: m.Entropy})
 	}
 	return fields, nil

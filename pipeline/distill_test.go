@@ -122,6 +122,22 @@ func TestDistill(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
+// A finished distillation that is found says what it said.
+func TestDistillFound(t *testing.T) {
+	dir := t.TempDir()
+	var results []pipeline.SFTResult
+	for range 2 {
+		r, err := run.Open(dir)
+		require.NoError(t, err)
+		res, err := distillStage(t, 3).Run(context.Background(), r, nil)
+		require.NoError(t, err)
+		require.NoError(t, r.Close())
+		results = append(results, res)
+	}
+	require.Positive(t, results[0].Measured.Loss)
+	require.Equal(t, results[0], results[1])
+}
+
 // At lambda 0 the student never writes, at 1 always, and rows may then be prompts alone.
 func TestDistillEnds(t *testing.T) {
 	for _, lambda := range []float64{0, 1} {

@@ -27,13 +27,29 @@ type SFT struct {
 
 // sftState is what the stage itself counts.
 type sftState struct {
-	Feed     FeedState `json:"feed"`
-	Tokens   int64     `json:"num_tokens"`
-	Best     bool      `json:"best"`
-	BestStep int       `json:"best_step"`
-	BestLoss float64   `json:"best_loss"`
+	Feed   FeedState `json:"feed"`
+	Tokens int64     `json:"num_tokens"`
+	losses
+}
+
+// losses are what a stage remembers of its held-out loss.
+type losses struct {
+	Best     bool    `json:"best"`
+	BestStep int     `json:"best_step"`
+	BestLoss float64 `json:"best_loss"`
 	// Last is the last measurement, which a run that is found finished reports again; nil: there was none with finite numbers.
 	Last *sft.Measured `json:"last,omitempty"`
+}
+
+// note takes a measurement after a step. One that is not finite is left out: a state is JSON, which has no NaN.
+func (l *losses) note(step int, m sft.Measured) {
+	if l.Last = nil; math.IsNaN(m.Loss) || math.IsInf(m.Loss, 0) {
+		return
+	}
+	l.Last = &m
+	if !l.Best || m.Loss < l.BestLoss {
+		l.Best, l.BestStep, l.BestLoss = true, step, m.Loss
+	}
 }
 
 // SFTStep is what a stage tells of a step.
@@ -104,13 +120,8 @@ func (g SFT) Run(ctx context.Context, dir *run.Run, watch func(SFTStep)) (res SF
 			if err != nil {
 				return nil, err
 			}
-			last.Measured, res.Measured, state.Last = &m, m, nil
-			if !math.IsNaN(m.Loss) && !math.IsInf(m.Loss, 0) { // a state is JSON, which has no NaN
-				state.Last = &m
-				if !state.Best || m.Loss < state.BestLoss {
-					state.Best, state.BestStep, state.BestLoss = true, n+1, m.Loss
-				}
-			}
+			last.Measured, res.Measured = &m, m
+			state.note(n+1, m)
 			fields = append(fields, run.Field{Name: "eval_loss", Value: m.Loss}, run.Field{Name: "eval_mean_token_accuracy", Value: m.Accuracy}, run.Field{Name: "eval_entropy", Value: m.Entropy})
 		}
 		return fields, nil

@@ -79,6 +79,19 @@ func TestDistill(t *testing.T) {
 		again, err := os.ReadFile(filepath.Join(out, "checkpoint-20", file))
 		require.NoError(t, err)
 		require.Equal(t, last, again, name)
+		if name != "own samples" {
+			continue
+		}
+		weights := filepath.Join(teacher, "model.safetensors")
+		raw, err := os.ReadFile(weights)
+		require.NoError(t, err)
+		raw[len(raw)-1] ^= 1
+		require.NoError(t, os.WriteFile(weights, raw, 0o644))
+		code, _, stderr = call(args...)
+		require.Equal(t, 1, code, "a run goes on with its own teacher or not at all")
+		require.Contains(t, stderr, "teachers_and_data was")
+		raw[len(raw)-1] ^= 1
+		require.NoError(t, os.WriteFile(weights, raw, 0o644))
 	}
 }
 
@@ -108,6 +121,8 @@ func TestDistillErrors(t *testing.T) {
 		{append(base, "--teachers", "a=x"), 1, "need teacher_column"},
 		{append(base, "--use_peft", "--lora_dropout", "0.1"), 1, "lora_dropout is 0.1"},
 		{append(base, "--mode", "traces"), 1, "needs teacher_url"},
+		{append(base, "--save_strategy", "best"), 1, `save_strategy is "best"`},
+		{append(base, "--save_total_limit", "-1"), 1, "keep -1"},
 	} {
 		code, _, stderr := call(c.args...)
 		require.Equal(t, c.code, code, "%v: %s", c.args, stderr)

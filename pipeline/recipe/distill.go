@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"slices"
 	"strings"
@@ -80,6 +81,8 @@ type PreparedDistill struct {
 	pipeline.Distill
 	closers
 	Rows int // of a pass over the data
+
+	marks []string // of each lesson's teacher and rows
 }
 
 // Prepare opens device, models and data and makes the stage.
@@ -134,7 +137,10 @@ func (g *Distill) prepare(ctx context.Context, from Sources, p *PreparedDistill)
 		return err
 	}
 	config := Values(g)
-	config["rows"] = p.Rows
+	if config["model"], err = mark(dir); err != nil {
+		return err
+	}
+	config["rows"], config["teachers_and_data"] = p.Rows, p.marks
 	p.Config = config
 	return nil
 }
@@ -195,15 +201,23 @@ func lastAnswers(row data.Row) data.Row {
 // lessons opens the teachers and gives each its rows.
 func (g *Distill) lessons(ctx context.Context, from Sources, student string, how func(row data.Row) (sft.Sequence, error), p *PreparedDistill) error {
 	add := func(name string, once, endless data.Stream) error {
-		teacher, err := g.teacher(ctx, from, name, student, p)
+		teacher, teacherMark, err := g.teacher(ctx, from, name, student, p)
 		if err != nil {
 			return err
 		}
 		l := pipeline.Lesson{Teacher: teacher, Feed: pipeline.Feed{Rows: endless, Prepare: how, Seed: g.Seed}}
-		rows, _, err := l.Feed.Count(ctx, once)
+		seen := fnv.New64a()
+		counted := l.Feed
+		counted.Prepare = func(row data.Row) (sft.Sequence, error) {
+			q, err := how(row)
+			fmt.Fprintln(seen, q.IDs, q.Weights)
+			return q, err
+		}
+		rows, _, err := counted.Count(ctx, once)
 		if err != nil {
 			return err
 		}
+		p.marks = append(p.marks, fmt.Sprintf("%s %016x", teacherMark, seen.Sum64()))
 		l.Weight = float64(rows)
 		p.Lessons, p.Rows = append(p.Lessons, l), p.Rows+rows
 		return nil
@@ -252,36 +266,38 @@ func (g *Distill) lessons(ctx context.Context, from Sources, student string, how
 	return nil
 }
 
-// teacher loads a teacher onto the student's device, once, and sees that its tokens are the student's.
-func (g *Distill) teacher(ctx context.Context, from Sources, name, student string, p *PreparedDistill) (distill.Model, error) {
+// teacher loads a teacher onto the student's device, once, and sees that its tokens are the student's; sum is its mark.
+func (g *Distill) teacher(ctx context.Context, from Sources, name, student string, p *PreparedDistill) (m distill.Model, sum string, err error) {
 	dir := name
 	if from.Model != nil {
-		var err error
 		if dir, err = from.Model(ctx, name, g.TeacherRev); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	ours, err := tokenizer.Load(student)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	theirs, err := tokenizer.Load(dir)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	for id := range int32(max(ours.VocabSize(), theirs.VocabSize())) {
 		a, _ := ours.Token(id)
 		b, _ := theirs.Token(id)
 		if a != b {
-			return nil, fmt.Errorf("recipe: token %d is %q for the student and %q for the teacher %s: distributions over different tokens cannot be compared; let the teacher write texts instead (r1 sample, or --mode traces), and r1 sft", id, a, b, name)
+			return nil, "", fmt.Errorf("recipe: token %d is %q for the student and %q for the teacher %s: distributions over different tokens cannot be compared; let the teacher write texts instead (r1 sample, or --mode traces), and r1 sft", id, a, b, name)
 		}
 	}
-	m, err := model.Load(p.Student.Device(), dir, model.Options{})
-	if err != nil {
-		return nil, err
+	if sum, err = mark(dir); err != nil {
+		return nil, "", err
 	}
-	p.close = append(p.close, m.Close)
-	return m, nil
+	lm, err := model.Load(p.Student.Device(), dir, model.Options{})
+	if err != nil {
+		return nil, "", err
+	}
+	p.close = append(p.close, lm.Close)
+	return lm, sum, nil
 }
 
 // steps sets draws, batch, steps and schedule.
@@ -311,14 +327,13 @@ func (g *Distill) steps(dir string, m *model.LM, p *PreparedDistill) error {
 		p.Sample.Truncation.MinP = float32(*g.MinP)
 	}
 	p.OnPolicy, p.Every = g.Lambda, pipeline.Every{Steps: n}
-	if g.SaveStrategy == "steps" {
-		p.Every.Save = g.SaveSteps
+	epoch := (p.Rows + p.Batch - 1) / p.Batch
+	if p.Every.Save, err = g.save(epoch); err != nil {
+		return err
 	}
 	if g.SaveLimit != nil {
 		p.Every.Keep = *g.SaveLimit
 	}
-	if g.EvalStrategy == "steps" {
-		p.Eval = g.EvalSteps
-	}
-	return nil
+	p.Eval, err = g.eval(epoch)
+	return err
 }
