@@ -99,7 +99,7 @@ const (
 func chain(r *rand.Rand, t Tongue) (q Question, states []string) {
 	for {
 		total := 2 + r.IntN(18)
-		text, ok := strconv.Itoa(total), true
+		ok := true
 		values := make([]int, 2+r.IntN(maxTerms-1))
 		sum := total
 		for i := range values {
@@ -112,7 +112,7 @@ func chain(r *rand.Rand, t Tongue) (q Question, states []string) {
 		if !ok {
 			continue
 		}
-		text = expression(total, values)
+		text := expression(total, values)
 		for i, v := range values {
 			total += v
 			states = append(states, expression(total, values[i+1:]))
