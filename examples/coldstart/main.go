@@ -16,7 +16,6 @@ import (
 	"github.com/gor1/gor1/internal/toy"
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
-	"github.com/gor1/gor1/optim"
 	"github.com/gor1/gor1/reward"
 	"github.com/gor1/gor1/sampling"
 	"github.com/gor1/gor1/sft"
@@ -46,24 +45,6 @@ func prompt(p pair) string { return "<bos>User: " + p.question + "\nAssistant: "
 func readable(p pair) string {
 	words := strings.Fields(p.question)
 	return "<think>they ask: " + strings.Join(words[:min(2, len(words))], " ") + "</think>" + p.answer
-}
-
-// fit trains on sequences, in passes over all of them.
-func fit(ctx context.Context, m *model.LM, all []sft.Sequence, rate float64, passes int) error {
-	const batch = 4
-	steps := passes * (len(all) / batch)
-	trainer, err := sft.New(m, sft.Config{LearningRate: rate, Schedule: optim.Cosine(steps/10, steps, 0.1), Optim: optim.Config{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, MaxNorm: 1}, MicroTokens: 2048})
-	if err != nil {
-		return err
-	}
-	defer trainer.Close()
-	for n := range steps {
-		at := n % (len(all) / batch) * batch
-		if _, err := trainer.Step(ctx, all[at:at+batch]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // measure is the perplexity of held-out answers in the pattern, and the share of sampled replies to held-out questions that keep it.
@@ -118,11 +99,11 @@ func experiment(ctx context.Context, seed uint64) (before, after [2]float64, err
 		return before, after, err
 	}
 	defer m.Close()
-	if err = fit(ctx, m, web, 3e-3, 15); err == nil {
+	if err = toy.Fit(ctx, m, web, 4, 3e-3, 15*len(web)/4); err == nil {
 		before[0], before[1], err = measure(ctx, m, c, held, seed)
 	}
 	if err == nil {
-		err = fit(ctx, m, cold, 3e-3, 12)
+		err = toy.Fit(ctx, m, cold, 4, 3e-3, 12*len(cold)/4)
 	}
 	if err == nil {
 		after[0], after[1], err = measure(ctx, m, c, held, seed)

@@ -20,29 +20,13 @@ import (
 	"github.com/gor1/gor1/sft"
 )
 
-var adam = optim.Config{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxNorm: 1}
-
-// general trains a fresh model on general text, in which a quarter of the replies are polite.
-func general(ctx context.Context, m *model.LM, seed uint64, steps int) error {
-	trainer, err := sft.New(m, sft.Config{LearningRate: 4e-3, Schedule: optim.Cosine(10, steps, 0.1), Optim: adam, MicroTokens: 2048})
-	if err != nil {
-		return err
-	}
-	defer trainer.Close()
-	texts, err := bilingual.GeneralTexts(seed, 16*steps)
-	for n := 0; n < len(texts) && err == nil; n += 16 {
-		_, err = trainer.Step(ctx, texts[n:n+16])
-	}
-	return err
-}
-
 // judge trains a reward model on thumbs: texts, each labelled 1 for up and 0 for down.
 func judge(ctx context.Context, m *model.LM, seed uint64, steps int) (*model.Scorer, error) {
 	scorer, err := model.NewScorer(m, 0.02, seed)
 	if err != nil {
 		return nil, err
 	}
-	trainer, err := sft.NewPreference(scorer, sft.Config{LearningRate: 2e-3, Optim: adam, MicroTokens: 2048})
+	trainer, err := sft.NewPreference(scorer, sft.Config{LearningRate: 2e-3, Optim: optim.Default(), MicroTokens: 2048})
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +93,11 @@ func experiment(ctx context.Context, seed uint64) (before, after [2]float64, err
 		return before, after, err
 	}
 	defer policy.Close()
-	if err := general(ctx, policy, seed, 250); err != nil {
+	texts, err := bilingual.GeneralTexts(seed, 16*250) // a quarter of the replies in them are polite
+	if err != nil {
+		return before, after, err
+	}
+	if err := toy.Fit(ctx, policy, texts, 16, 4e-3, 250); err != nil {
 		return before, after, err
 	}
 	start, err := policy.Clone()

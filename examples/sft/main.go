@@ -41,18 +41,13 @@ func read() (train, held []pair, answers []string) {
 	return train, held, answers
 }
 
-// sequence is a question with its answer, of which the answer is learnt.
-func sequence(c *toy.Table, question, answer string) (sft.Sequence, error) {
-	return toy.Completion(c, "<bos>Q: "+question+"\nA: ", answer)
-}
-
 // ranked is the share of held-out questions whose right answer is the likeliest of all answers, by its mean log-prob a token.
 func ranked(ctx context.Context, m *model.LM, c *toy.Table, held []pair, answers []string) (float64, error) {
 	right := 0.0
 	for _, p := range held {
 		losses := make([]float64, len(answers))
 		for i, a := range answers {
-			q, err := sequence(c, p.question, a)
+			q, err := toy.Completion(c, "<bos>Q: "+p.question+"\nA: ", a)
 			if err != nil {
 				return 0, err
 			}
@@ -101,7 +96,7 @@ func experiment(ctx context.Context, seed uint64) (before, after float64, err er
 		var batch []sft.Sequence
 		for range 8 {
 			p := train[r.IntN(len(train))]
-			q, err := sequence(c, p.question, answers[p.answer])
+			q, err := toy.Completion(c, "<bos>Q: "+p.question+"\nA: ", answers[p.answer])
 			if err != nil {
 				return before, 0, err
 			}

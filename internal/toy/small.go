@@ -1,11 +1,13 @@
 package toy
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
+	"github.com/gor1/gor1/optim"
 	"github.com/gor1/gor1/sft"
 )
 
@@ -41,4 +43,22 @@ func Completion(c *Table, prompt, completion string) (sft.Sequence, error) {
 	after, err := c.Encode(completion)
 	after = append(after, EOS)
 	return sft.Sequence{IDs: append(before, after...), Weights: append(make([]float32, len(before)), slices.Repeat([]float32{1}, len(after))...)}, err
+}
+
+// Fit trains a model on texts, batch after batch in their order, over and over for the given steps.
+func Fit(ctx context.Context, m *model.LM, texts []sft.Sequence, batch int, rate float64, steps int) error {
+	trainer, err := sft.New(m, sft.Config{
+		LearningRate: rate, Schedule: optim.Cosine(steps/10, steps, 0.1), Optim: optim.Config{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, MaxNorm: 1}, MicroTokens: 2048,
+	})
+	if err != nil {
+		return err
+	}
+	defer trainer.Close()
+	for n := range steps {
+		at := n % (len(texts) / batch) * batch
+		if _, err := trainer.Step(ctx, texts[at:at+batch]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
