@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -75,13 +75,13 @@ func findTorch(ctx context.Context, dir, python string, download bool, o libtorc
 	if venv := os.Getenv("VIRTUAL_ENV"); venv != "" {
 		tried = append([]string{filepath.Join(venv, "bin", "python")}, tried...)
 	}
-	var errs []error
+	var why []string
 	for _, p := range tried {
 		t, err := libtorch.InPython(ctx, p)
 		if err == nil {
 			return t, nil
 		}
-		errs = append(errs, err)
+		why = append(why, err.Error())
 	}
-	return libtorch.Torch{}, fmt.Errorf("no libtorch was found: give --torch DIR, set LIBTORCH, or let r1 setup torch --download fetch it; asked %d Pythons: %w", len(tried), errors.Join(errs...))
+	return libtorch.Torch{}, fmt.Errorf("no libtorch was found: give --torch DIR, set LIBTORCH, or let r1 setup torch --download fetch it; %s", strings.Join(why, "; "))
 }
