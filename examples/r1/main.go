@@ -74,7 +74,7 @@ func rlStage(b *bilingual.Bench, c grpoStage) pipeline.Stage {
 		inputs = append(inputs, c.feedback)
 	}
 	config := map[string]any{"steps": steps, "learning_rate": c.rate, "temperature": c.temperature, "seed": b.Seed}
-	return pipeline.Stage{Name: c.name, From: inputs, Config: config, Run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
+	return pipeline.Stage{Name: c.name, From: inputs, Config: config, Gate: b.AtLeast("format", 0.9), Run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
 		policy, err := model.Load(b.Device, in[0], model.Options{})
 		if err != nil {
 			return out, err
@@ -176,7 +176,7 @@ func generalStage(b *bilingual.Bench, name string, n int) pipeline.Stage {
 // sftStage trains a model on the rows of one or more data stages together.
 func sftStage(b *bilingual.Bench, name string, start pipeline.From, epochs int, rate float64, sets ...pipeline.From) pipeline.Stage {
 	config := map[string]any{"epochs": epochs, "learning_rate": rate, "seed": b.Seed}
-	return pipeline.Stage{Name: name, From: append([]pipeline.From{start}, sets...), Config: config, Run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
+	return pipeline.Stage{Name: name, From: append([]pipeline.From{start}, sets...), Config: config, Gate: b.AtLeast("format", 0.9), Run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
 		policy, err := model.Load(b.Device, in[0], model.Options{})
 		if err != nil {
 			return out, err

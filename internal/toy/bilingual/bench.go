@@ -64,6 +64,16 @@ func NewBench(dev *kernels.Device, o BenchOptions) *Bench {
 // Scale is a length as asked for with --short, at least 2.
 func (b *Bench) Scale(n int) int { return max(2, int(math.Round(float64(n)*b.Short))) }
 
+// AtLeast is the gate of a stage whose held-out score must be at least so high. A shortened recipe has no gates: it learns nothing.
+func (b *Bench) AtLeast(score string, least float64) func(pipeline.Output) error {
+	return func(o pipeline.Output) error {
+		if v := o.Scores[score]; b.Short == 1 && v < least {
+			return fmt.Errorf("%s is %.3f, want at least %g", score, v, least)
+		}
+		return nil
+	}
+}
+
 // Pretrain makes a base model, or takes it from the cache.
 func (b *Bench) Pretrain(ctx context.Context, w toy.World, tokens int) (*model.LM, error) {
 	cache := ""
