@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -169,7 +170,7 @@ func (s *distillStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		fields = append(fields, run.Field{Name: "completions/mean_length", Value: float64(st.Targets) / float64(len(rows))}, run.Field{Name: "completions/clipped_ratio", Value: float64(cut) / float64(len(rows))})
 	}
 	if len(s.HeldOut) > 0 && (n+1 == s.Every.Steps || s.Eval > 0 && (n+1)%s.Eval == 0) {
-		m, err := sft.Measure(whole, s.Student, s.HeldOut, max(s.Train.MicroTokens, 1))
+		m, err := sft.Measure(whole, s.Student, s.HeldOut, cmp.Or(s.Train.MicroTokens, 2048))
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,7 @@ type Sample struct {
 	Score    reward.Func      // judges each completion; nil: nothing does
 	Compare  reward.GroupFunc // judges a group's completions against each other, and adds; nil: none
 	Chunk    int              // problems of a file: what a killed process may have to draw again; 0: what is decoded at once
-	Config   any              // what the rollouts are a function of, as JSON: others are not added to
+	Config   map[string]any   // what the rollouts are a function of besides: others are not added to
 }
 
 // sampleConfig is the file that holds a Sample's Config.
@@ -82,21 +83,16 @@ func (g Sample) Run(ctx context.Context, dir *run.Run, progress func(done, of in
 
 // same compares the configuration with that of the rollouts that are there.
 func (g Sample) same(dir *run.Run, chunk int) error {
-	config, err := json.Marshal(map[string]any{"config": g.Config, "chunk": chunk, "samples": g.Samples, "problems": len(g.Problems)})
-	if err != nil {
-		return fmt.Errorf("pipeline: %w", err)
-	}
+	config := map[string]any{"problems of a file": chunk, "samples": g.Samples, "number of problems": len(g.Problems)}
+	maps.Copy(config, g.Config)
 	was, err := os.ReadFile(filepath.Join(dir.Dir(), sampleConfig))
 	if errors.Is(err, fs.ErrNotExist) {
-		return dir.WriteFile(sampleConfig, func(w io.Writer) error { _, err := w.Write(config); return err })
+		return dir.WriteFile(sampleConfig, func(w io.Writer) error { return json.NewEncoder(w).Encode(config) })
 	}
 	if err != nil {
 		return fmt.Errorf("pipeline: %w", err)
 	}
-	if string(was) != string(config) {
-		return fmt.Errorf("pipeline: the completions in %s were drawn with another configuration: %s, now %s; give another output directory, or the same configuration", dir.Dir(), was, config)
-	}
-	return nil
+	return Loop{Config: config}.sameConfig(dir.Dir(), was)
 }
 
 // rolloutsFile is the name of a file of rollouts in a run's directory.

@@ -127,6 +127,9 @@ func (t *training) distill(ctx context.Context, g *recipe.Distill, from recipe.S
 
 // traces asks a teacher behind a server.
 func (t *training) traces(ctx context.Context, g *recipe.Distill, from recipe.Sources) (err error) {
+	if g.Overwrite {
+		return fmt.Errorf("%w: --overwrite_output_dir would throw away answers that were paid for; give another --output_dir", errUsage)
+	}
 	teacher, questions, err := g.Questions(ctx, from)
 	if err != nil {
 		return err

@@ -123,6 +123,7 @@ func TestDistillErrors(t *testing.T) {
 		{append(base, "--mode", "traces"), 1, "needs teacher_url"},
 		{append(base, "--save_strategy", "best"), 1, `save_strategy is "best"`},
 		{append(base, "--save_total_limit", "-1"), 1, "keep -1"},
+		{append(base, "--mode", "traces", "--overwrite_output_dir"), 2, "paid for"},
 	} {
 		code, _, stderr := call(c.args...)
 		require.Equal(t, c.code, code, "%v: %s", c.args, stderr)
@@ -179,4 +180,9 @@ func TestDistillTraces(t *testing.T) {
 		return err
 	}))
 	require.NotContains(t, stdout+stderr, "secret")
+
+	template := filepath.Join(t.TempDir(), "chat_template.jinja")
+	require.NoError(t, os.WriteFile(template, []byte("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"), 0o644))
+	code, _, stderr = call("sft", "--model_name_or_path", textModel(t), "--dataset_name", filepath.Join(out, "traces.jsonl"), "--chat_template_path", filepath.Dir(template), "--output_dir", filepath.Join(t.TempDir(), "sft"), "--max_steps", "1", "--json")
+	require.Zero(t, code, stderr)
 }

@@ -82,7 +82,7 @@ func TestSample(t *testing.T) {
 
 	code, _, stderr = call(append(args, "--temperature", "0.8")...)
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "another configuration")
+	require.Contains(t, stderr, "temperature was 0.7 and is now 0.8")
 	code, _, stderr = call(append(args, "--temperature", "0.8", "--overwrite_output_dir")...)
 	require.Zero(t, code, stderr)
 

@@ -3,9 +3,10 @@ package traces_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"net/http"
 	"strings"
@@ -250,9 +251,8 @@ type faulty struct {
 }
 
 func hash(parts ...any) uint32 {
-	h := fnv.New32a()
-	fmt.Fprint(h, parts...)
-	return h.Sum32() * 2654435761 >> 4
+	sum := sha256.Sum256(fmt.Append(nil, parts...))
+	return binary.LittleEndian.Uint32(sum[:])
 }
 
 var goodNames, faultNames = names(good), names(faults)

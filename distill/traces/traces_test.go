@@ -93,7 +93,11 @@ func TestFaultyTeacher(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, [...]int{n, n, 0, 0}, [...]int{sum.Questions, sum.Answered, sum.Failed, sum.Known})
 	require.GreaterOrEqual(t, sum.Requests, f.requests.Load()) // of some the teacher never heard
-	perSample := float64(sum.Requests) / float64(n)
+	perSample, broken := float64(sum.Requests)/float64(n), 0
+	for _, times := range f.seen {
+		broken += times
+	}
+	require.InDelta(t, 0.3, float64(broken)/float64(f.requests.Load()), 0.06)
 	require.LessOrEqual(t, perSample, 1.6)
 	if *long {
 		require.Len(t, f.seen, len(faults), "every way to break was met")
@@ -108,7 +112,7 @@ func TestFaultyTeacher(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, n, bytes.Count(text, []byte("\n")))
 	require.NotContains(t, string(text), key)
-	t.Logf("measured: %d samples, %d ways to break, %.3f requests a sample, rejected %v", n, len(faults), perSample, sum.Rejected)
+	t.Logf("measured: %d samples, %d replies broken in %d ways, %.3f requests a sample, rejected %v", n, broken, len(faults), perSample, sum.Rejected)
 
 	// Once more: nothing is asked, and the rows are the same bytes.
 	j = journal(t, path)
