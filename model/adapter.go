@@ -135,7 +135,7 @@ func (m *LM) adapt(c LoRAConfig, values func(name string, shape []int) ([]float3
 	if err != nil {
 		return nil, fmt.Errorf("model: adapter: %w", err)
 	}
-	a := &LM{config: m.config, dev: m.dev, byName: map[string]*kernels.Param{}, tables: m.tables, fixed: m.fixed}
+	a := &LM{config: m.config, dev: m.dev, byName: map[string]*kernels.Param{}, tables: m.tables, fixed: m.fixed, bf16: m.bf16}
 	a.lora = &adapter{config: c, base: m, pairs: map[string]*lora{}}
 	for name, p := range m.byName {
 		a.byName[name] = p.Frozen()
@@ -227,7 +227,7 @@ func (m *LM) Unmerged(merged *LM) (*LM, error) {
 
 // shifted copies from with sign times the adapter's product added to each target.
 func (m *LM) shifted(from *LM, sign float32) (*LM, error) {
-	return build(m.dev, m.config, func(w weight) ([]float32, error) {
+	return m.like(build(m.dev, m.config, func(w weight) ([]float32, error) {
 		if w.fixed {
 			return slices.Clone(from.fixed[w.name]), nil
 		}
@@ -245,7 +245,7 @@ func (m *LM) shifted(from *LM, sign float32) (*LM, error) {
 			return s.Read(s.Add(p.Tensor, s.Affine(s.MatMul(l.b.Tensor, l.a.Tensor), sign*l.scale, 0)), v)
 		})
 		return v, err
-	})
+	}))
 }
 
 // ---- dropout, for supervised fine-tuning ----

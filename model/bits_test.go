@@ -182,7 +182,11 @@ func TestSharedPromptGradients(t *testing.T) {
 					e := float64(got[name][i]) - float64(w[i])
 					norm, diff = norm+float64(w[i])*float64(w[i]), diff+e*e
 				}
-				require.Less(t, math.Sqrt(diff), 2e-6*math.Sqrt(norm)+1e-7, name)
+				bound := 2e-6
+				if m.BF16() { // the prompt's gradient is rounded once as a sum, or part by part
+					bound = 5e-3
+				}
+				require.Less(t, math.Sqrt(diff), bound*math.Sqrt(norm)+1e-7, name)
 			}
 		})
 	}
@@ -272,8 +276,9 @@ func TestThreadsAndInstructionSets(t *testing.T) {
 	}
 	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
-			want := compute(t, name, kernels.Options{Threads: 1})
+			want := compute(t, name, kernels.Options{Threads: 1, BF16: "dot"})
 			for _, o := range []kernels.Options{{Threads: 2}, {Threads: 4}, {Threads: 3, ISA: "portable"}, {ISA: "avx2"}, {ISA: "avx512"}, {ISA: "neon"}} {
+				o.BF16 = "dot" // one class on all
 				if dev, err := kernels.Open("cpu", o); err != nil {
 					require.NotEqual(t, "portable", o.ISA)
 					continue // an instruction set this machine has not

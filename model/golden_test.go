@@ -19,8 +19,8 @@ import (
 
 var families = []string{"qwen2", "qwen3", "llama3", "smollm2", "qwen3_moe", "gemma3", "deepseek_v3", "deepseek_v3_noqlora"}
 
-// variants are the families, and some with an adapter on every linear layer, as [loadLM] understands them.
-var variants = append(slices.Clone(families), "qwen2+lora", "gemma3+lora", "deepseek_v3+lora")
+// variants are the families, and some in bf16, or with an adapter on every linear layer, as [loadLM] understands them.
+var variants = append(slices.Clone(families), "smollm2+bf16", "qwen3_moe+bf16", "deepseek_v3+bf16", "qwen2+lora", "gemma3+lora", "deepseek_v3+lora", "qwen2+bf16+lora")
 
 type golden struct {
 	dir    string
@@ -73,7 +73,11 @@ func loadLM(t testing.TB, dev *kernels.Device, dir string) *model.LM {
 	if base, ok := strings.CutSuffix(dir, "+lora"); ok {
 		return adapt(t, loadLM(t, dev, base), everywhere())
 	}
-	m, err := model.Load(dev, dir, model.Options{})
+	dtype := kernels.F32
+	if base, ok := strings.CutSuffix(dir, "+bf16"); ok {
+		dir, dtype = base, kernels.BF16
+	}
+	m, err := model.Load(dev, dir, model.Options{DType: dtype})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m

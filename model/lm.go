@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/gor1/gor1/kernels"
 )
@@ -26,6 +27,7 @@ type LM struct {
 	fixed  map[string][]float32 // arrays of the checkpoint that are not trained, by name
 	lora   *adapter             // nil: none; else the weights are another model's, frozen
 	noise  *noise               // nil: none; else this is a view for a step of supervised training
+	bf16   bool                 // products, keys and values are rounded
 }
 
 type layer struct {
@@ -231,6 +233,39 @@ func (c Config) attnOptions(i int) kernels.AttnOptions {
 // Config describes the model.
 func (m *LM) Config() Config { return m.config }
 
+// UseBF16 makes the model compute in bf16, in sampler and trainer alike: every matrix but an expert router's is rounded in
+// its products and so is what it multiplies, embeddings are, keys and values are once they are rotated; sums, norms, softmax, residual,
+// losses and gradients are fp32. The weights stay fp32 for the optimiser; what Save writes does not change, and weights that bf16
+// has exactly are computed with exactly. An adapter's own products stay fp32. It is called before the model is used.
+func (m *LM) UseBF16() error {
+	if m.lora != nil {
+		return errors.New("model: bf16: the model has an adapter: call UseBF16 on its base, first")
+	}
+	for _, p := range m.params {
+		if len(p.Shape()) == 2 && !strings.HasSuffix(p.Name, ".mlp.gate.weight") {
+			if err := p.UseBF16(); err != nil {
+				return fmt.Errorf("model: %w", err)
+			}
+		}
+	}
+	m.bf16 = true
+	return nil
+}
+
+// like makes a fresh copy of m compute as m does.
+func (m *LM) like(fresh *LM, err error) (*LM, error) {
+	if err != nil || !m.bf16 {
+		return fresh, err
+	}
+	if err := fresh.UseBF16(); err != nil {
+		return nil, errors.Join(err, fresh.Close())
+	}
+	return fresh, nil
+}
+
+// BF16 reports whether the model computes in bf16.
+func (m *LM) BF16() bool { return m.bf16 }
+
 // Device is where the model lies.
 func (m *LM) Device() *kernels.Device { return m.dev }
 
@@ -291,6 +326,9 @@ func (m *LM) run(s *kernels.Scope, x *kernels.Tensor, positions []int32, at atte
 func (m *LM) layer(s *kernels.Scope, i int, x, pos *kernels.Tensor, at attend) *kernels.Tensor {
 	l, t := &m.layers[i], x.Dim(0)
 	q, k, v := m.queries(s, l, m.rmsNorm(s, x, l.inNorm), pos)
+	if m.bf16 {
+		k, v = s.RoundBF16(k), s.RoundBF16(v)
+	}
 	o := at(s, i, q, k, v)
 	if a := m.config.MLA; a != nil {
 		o = s.Cols(s.Reshape(o, t*m.config.Heads, m.config.HeadDim), 0, a.VDim)

@@ -14,13 +14,14 @@ import (
 
 // Options say how to load a model.
 type Options struct {
-	MaxPositions int // use fewer positions than the config allows, and save as many; 0: all
+	MaxPositions int           // use fewer positions than the config allows, and save as many; 0: all
+	DType        kernels.DType // what products are computed in: kernels.F32, or kernels.BF16 as [LM.UseBF16] says
 	// Find gives the folder of a name that no folder or file has, such as "Qwen/Qwen3-0.6B": hub.Resolve does, with its options bound.
 	// nil: names are folders, and nothing touches the network.
 	Find func(name string) (dir string, err error)
 }
 
-// Load loads a Hugging Face folder (config.json and safetensors weights), a .gguf file, or what Options.Find finds, in fp32. Quantised weights are
+// Load loads a Hugging Face folder (config.json and safetensors weights), a .gguf file, or what Options.Find finds, into fp32 weights. Quantised weights are
 // expanded: GGUF's as llama.cpp does, DeepSeek's F8 to the values that transformers has in bfloat16. Everything the files say is
 // checked before memory is taken for the weights, and that the device has it.
 func Load(dev *kernels.Device, dirOrID string, o Options) (*LM, error) {
@@ -47,6 +48,9 @@ func (o Options) find(name string) (string, error) {
 
 // load loads a model; with score, in place of an output head, the head of a [Scorer].
 func load(dev *kernels.Device, dir string, o Options, score bool) (m *LM, head []float32, err error) {
+	if o.DType != kernels.F32 && o.DType != kernels.BF16 {
+		return nil, nil, fmt.Errorf("model: Options.DType is %s; f32 and bf16 are computed", o.DType)
+	}
 	c, block, err := readConfig(dir)
 	if err != nil {
 		return nil, nil, err
@@ -81,6 +85,11 @@ func load(dev *kernels.Device, dir string, o Options, score bool) (m *LM, head [
 	})
 	if err != nil {
 		return nil, nil, err
+	}
+	if o.DType == kernels.BF16 {
+		if err := m.UseBF16(); err != nil {
+			return nil, nil, errors.Join(err, m.Close())
+		}
 	}
 	for _, p := range m.params {
 		err := file.Each(p.Name, func(at int, values []float32) error { return p.WriteAt(values, at) })
@@ -155,12 +164,12 @@ func (m *LM) Clone() (*LM, error) {
 	if m.lora != nil {
 		return m.cloneAdapter()
 	}
-	return build(m.dev, m.config, func(w weight) ([]float32, error) {
+	return m.like(build(m.dev, m.config, func(w weight) ([]float32, error) {
 		if w.fixed {
 			return slices.Clone(m.fixed[w.name]), nil
 		}
 		return m.byName[w.name].Values()
-	})
+	}))
 }
 
 // CopyFrom takes over the values of another model of the same architecture; with an adapter, of another adapter over the same base.

@@ -96,12 +96,15 @@ func TestScorerSaveLoad(t *testing.T) {
 			want, dir := values(r), t.TempDir()
 			require.NotZero(t, want[0])
 			require.NoError(t, r.Save(dir))
-			again, err := model.LoadScorer(dev, dir, model.Options{MaxPositions: 64})
+			again, err := model.LoadScorer(dev, dir, model.Options{MaxPositions: 64, DType: dtypeOf(m)})
 			require.NoError(t, err)
 			defer again.Close()
-			if m.Base() == nil {
+			switch {
+			case m.Base() == nil:
 				sameBits(t, want, values(again))
-			} else {
+			case m.BF16(): // the merged weight is rounded, the adapter's product was not
+				require.InDeltaSlice(t, want, values(again), 0.05)
+			default:
 				require.InDeltaSlice(t, want, values(again), 1e-4)
 			}
 			clone, err := r.Clone()
