@@ -41,6 +41,7 @@ type Options struct {
 // Limits of a machine that [Device.Measure] measures.
 const (
 	PeakF32  = "f32"  // fp32 FLOP/s of the device's threads
+	PeakBF16 = "bf16" // FLOP/s of products in bf16, by the device's class
 	PeakCopy = "copy" // bytes read plus written a second
 )
 
@@ -174,11 +175,11 @@ func (d *Device) Exact() bool { return d.info.Exact }
 // Memory is the device's memory in bytes; 0 where it is not known.
 func (d *Device) Memory() int64 { return d.info.Memory }
 
-// Measure measures a limit of the machine, [PeakF32] or [PeakCopy], for about the given time.
+// Measure measures a limit of the machine, [PeakF32], [PeakBF16] or [PeakCopy], for about the given time.
 func (d *Device) Measure(limit string, seconds float64) (float64, error) {
-	what, ok := map[string]int32{PeakF32: native.PeakF32, PeakCopy: native.PeakCopy}[limit]
+	what, ok := map[string]int32{PeakF32: native.PeakF32, PeakBF16: native.PeakBF16, PeakCopy: native.PeakCopy}[limit]
 	if !ok {
-		return 0, fmt.Errorf("kernels: measure %q: known are %q and %q", limit, PeakF32, PeakCopy)
+		return 0, fmt.Errorf("kernels: measure %q: known are %q, %q and %q", limit, PeakF32, PeakBF16, PeakCopy)
 	}
 	v, err := d.be.Measure(what, seconds)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,7 @@ func newBench() *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.shape, "shape", "15m", "1m, 15m, 135m or 0.5b")
-	fl.StringVar(&f.dtype, "dtype", "f32", "f32; bf16 is not computed yet")
+	fl.StringVar(&f.dtype, "dtype", "f32", "of products: f32 or bf16; attention and adamw are f32")
 	fl.StringVar(&f.model, "model", "", "of tokenize: a model folder, its tokenizer.json, or a .gguf file")
 	fl.IntSliceVar(&f.rows, "rows", []int{1, 4, 8, 64, 512}, "of gemm: rows M")
 	fl.IntVar(&f.load.Batch, "batch", 8, "sequences at once")
@@ -64,9 +65,11 @@ func newBench() *cobra.Command {
 }
 
 func (f *benchFlags) run(cmd *cobra.Command, what string) error {
-	if f.dtype != "f32" {
-		return fmt.Errorf("%w: --dtype is %q: only f32 is computed yet", errUsage, f.dtype)
+	bf16 := f.dtype == "bf16"
+	if f.dtype != "f32" && !bf16 || bf16 && slices.Contains([]string{"attention", "adamw", "tokenize"}, what) {
+		return fmt.Errorf("%w: --dtype is %q: want f32, or bf16 where there are products of weights", errUsage, f.dtype)
 	}
+	f.load.BF16, f.options.BF16 = bf16, bf16
 	o, err := deviceOptions(f.threads, f.isa)
 	if err != nil {
 		return err
@@ -75,7 +78,7 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	if err != nil {
 		return err
 	}
-	if err := bench.Contract(cmd.Context(), dev); err != nil {
+	if err := bench.Contract(cmd.Context(), dev, bf16); err != nil {
 		return errors.Join(err, dev.Close())
 	}
 	cases, err := f.cases(dev, what)
@@ -96,7 +99,7 @@ func (f *benchFlags) cases(dev *kernels.Device, what string) ([]bench.Case, erro
 	}
 	switch what {
 	case "gemm":
-		return bench.GEMM(dev, c, f.rows)
+		return bench.GEMM(dev, c, f.rows, f.load.BF16)
 	case "attention":
 		return bench.Attention(dev, c, f.load.Batch, f.load.Prompt)
 	case "adamw":
@@ -132,7 +135,7 @@ func printBench(w io.Writer, rows []bench.Result, asJSON bool) error {
 			continue
 		}
 		if i == 0 {
-			fmt.Fprintf(w, "%s; measured beside: %.0f GFLOP/s fp32, %.1f GB/s copy; medians of %d rounds, %d disturbed\n", r.Device, r.Peak/1e9, r.Copy/1e9, r.Rounds, r.Void)
+			fmt.Fprintf(w, "%s; measured beside: %.0f GFLOP/s %s, %.1f GB/s copy; medians of %d rounds, %d disturbed\n", r.Device, r.Peak/1e9, r.DType, r.Copy/1e9, r.Rounds, r.Void)
 			if r.Disturbed != "" {
 				fmt.Fprintf(w, "NOT AN IDLE MACHINE: %s\n", r.Disturbed)
 			}

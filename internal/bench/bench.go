@@ -44,7 +44,8 @@ type Result struct {
 	Void      int     `json:"void"`                // rounds that others disturbed
 	Disturbed string  `json:"disturbed,omitempty"` // why Value is not an idle machine's number; "": it is one
 	PeakBytes int64   `json:"peak_bytes"`          // the device's memory so far
-	Peak      float64 `json:"peak_f32"`            // FLOP/s
+	DType     string  `json:"dtype"`               // of the products: f32 or bf16
+	Peak      float64 `json:"peak"`                // its FLOP/s
 	Copy      float64 `json:"peak_copy"`           // bytes read plus written a second
 	Device    string  `json:"device"`
 }
@@ -53,6 +54,14 @@ type Result struct {
 type Options struct {
 	Rounds  int           // undisturbed ones wanted; at most twice as many are run
 	MinTime time.Duration // of one case in one round: short runs are repeated
+	BF16    bool          // the limit is the peak of products in bf16, not fp32's
+}
+
+func (o Options) dtype() string {
+	if o.BF16 {
+		return kernels.PeakBF16
+	}
+	return kernels.PeakF32
 }
 
 type round struct {
@@ -77,7 +86,7 @@ func Measure(ctx context.Context, dev *kernels.Device, cases []Case, o Options) 
 	}
 	var rounds []round
 	for clean := 0; clean < o.Rounds && clean+2*o.Rounds-len(rounds) >= o.Rounds && len(rounds) < 2*o.Rounds; {
-		r, err := oneRound(ctx, dev, cases, repeat)
+		r, err := oneRound(ctx, dev, cases, repeat, o.dtype())
 		if err != nil {
 			return nil, err
 		}
@@ -86,14 +95,14 @@ func Measure(ctx context.Context, dev *kernels.Device, cases []Case, o Options) 
 		}
 		rounds = append(rounds, r)
 	}
-	return results(dev, cases, rounds, o.Rounds), nil
+	return results(dev, cases, rounds, o), nil
 }
 
-func oneRound(ctx context.Context, dev *kernels.Device, cases []Case, repeat []int) (round, error) {
+func oneRound(ctx context.Context, dev *kernels.Device, cases []Case, repeat []int, dtype string) (round, error) {
 	var r round
 	var err, err2 error
 	w := watch()
-	r.peak, err = dev.Measure(kernels.PeakF32, 0.05)
+	r.peak, err = dev.Measure(dtype, 0.05)
 	r.copy, err2 = dev.Measure(kernels.PeakCopy, 0.1)
 	if err := errors.Join(err, err2); err != nil {
 		return r, err
@@ -112,11 +121,11 @@ func oneRound(ctx context.Context, dev *kernels.Device, cases []Case, repeat []i
 }
 
 // results are the medians over the undisturbed rounds where there are enough, else over all.
-func results(dev *kernels.Device, cases []Case, rounds []round, want int) []Result {
+func results(dev *kernels.Device, cases []Case, rounds []round, o Options) []Result {
 	disturbed := func(r round) bool { return r.others > Bound }
 	clean := slices.DeleteFunc(slices.Clone(rounds), disturbed)
 	use, why := clean, ""
-	if len(clean) < want {
+	if len(clean) < o.Rounds {
 		use = rounds
 		why = fmt.Sprintf("others took %.0f %% of the cores (median; more than %.0f %% in %d of %d rounds)",
 			100*median(rounds, func(r round) float64 { return r.others }), 100*Bound, len(rounds)-len(clean), len(rounds))
@@ -126,7 +135,7 @@ func results(dev *kernels.Device, cases []Case, rounds []round, want int) []Resu
 	peak, rate := median(use, func(r round) float64 { return r.peak }), median(use, func(r round) float64 { return r.copy })
 	var out []Result
 	for i, c := range cases {
-		r := Result{Name: c.Name, Unit: c.Unit, Rounds: len(use), Void: len(rounds) - len(clean), Disturbed: why, PeakBytes: dev.Stats().PeakBytes, Peak: peak, Copy: rate, Device: dev.String()}
+		r := Result{Name: c.Name, Unit: c.Unit, Rounds: len(use), Void: len(rounds) - len(clean), Disturbed: why, PeakBytes: dev.Stats().PeakBytes, DType: o.dtype(), Peak: peak, Copy: rate, Device: dev.String()}
 		r.Value = median(use, func(r round) float64 { return r.values[i] })
 		floor := 0.0
 		for _, g := range c.Stages {

@@ -24,7 +24,8 @@ func TestShapes(t *testing.T) {
 		c, err := Shape(name, 128)
 		require.NoError(t, err)
 		require.Equal(t, want, c.ParamCount(), name)
-		require.Equal(t, float64(4*want), costsOf(c).weightBytes)
+		require.Equal(t, float64(4*want), costsOf(c, false).weightBytes)
+		require.Equal(t, float64(2*want), costsOf(c, true).weightBytes)
 	}
 	_, err := Shape("7b", 128)
 	require.ErrorContains(t, err, `no shape "7b"; known are 0.5b, 135m, 15m, 1m`)
@@ -38,18 +39,18 @@ func TestResults(t *testing.T) {
 		return round{peak: 100, copy: 50, others: others, values: []float64{value, 1}}
 	}
 	rounds := []round{at(1, 0), at(100, 0.5), at(2, 0.05), at(3, 0.01)}
-	got := results(dev, cases, rounds, 3)
+	got := results(dev, cases, rounds, Options{Rounds: 3})
 	require.Equal(t, 2.0, got[0].Value)
 	require.Equal(t, 2.5, got[0].Limit, "10 units in 200/100 + 100/50 seconds")
 	require.Equal(t, 0.8, got[0].Share)
 	require.Equal(t, []any{3, 1, ""}, []any{got[0].Rounds, got[0].Void, got[0].Disturbed})
 	require.Zero(t, got[1].Limit)
 
-	got = results(dev, cases, rounds, 4)
+	got = results(dev, cases, rounds, Options{Rounds: 4})
 	require.Equal(t, 2.5, got[0].Value)
 	require.Equal(t, "others took 3 % of the cores (median; more than 5 % in 1 of 4 rounds)", got[0].Disturbed)
 
-	got = results(dev, cases, []round{at(1, -1)}, 1)
+	got = results(dev, cases, []round{at(1, -1)}, Options{Rounds: 1})
 	require.Equal(t, "what others do is not known on this system", got[0].Disturbed)
 }
 
@@ -74,15 +75,19 @@ func TestMeasure(t *testing.T) {
 func TestEveryCaseRuns(t *testing.T) {
 	dev := openCPU(t)
 	ctx := context.Background()
-	require.NoError(t, Contract(ctx, dev))
+	require.NoError(t, Contract(ctx, dev, false))
+	require.NoError(t, Contract(ctx, dev, true))
 	l := Load{Batch: 2, Prompt: 19, New: 3, Prompts: 2, Group: 3}
+	half := l
+	half.BF16 = true
 	c, err := Shape("1m", 32)
 	require.NoError(t, err)
 	for name, make := range map[string]func() ([]Case, error){
-		"gemm":      func() ([]Case, error) { return GEMM(dev, c, []int{1, 3}) },
+		"gemm":      func() ([]Case, error) { return GEMM(dev, c, []int{1, 3}, true) },
 		"attention": func() ([]Case, error) { return Attention(dev, c, 2, 19) },
 		"adamw":     func() ([]Case, error) { return AdamW(dev, c) },
 		"decode":    func() ([]Case, error) { return Decode(dev, "1m", l) },
+		"decode16":  func() ([]Case, error) { return Decode(dev, "1m", half) },
 		"prefill":   func() ([]Case, error) { return Prefill(dev, "1m", l) },
 		"train":     func() ([]Case, error) { return Train(dev, "1m", l) },
 		"step":      func() ([]Case, error) { return Step(dev, "1m", l) },

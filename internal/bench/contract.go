@@ -11,9 +11,9 @@ import (
 
 // Contract checks on the device that is timed, in the process that times it, that speed was not bought with bits: a small model's rows come
 // out the same packed with another sequence, run into a cache in chunks, and decoded one by one, and so do their log-probs.
-func Contract(ctx context.Context, dev *kernels.Device) error {
+func Contract(ctx context.Context, dev *kernels.Device, bf16 bool) error {
 	const n = 70
-	m, err := fresh(dev, "1m", Load{Batch: 1, Prompt: n, New: 1, Prompts: 1, Group: 1})
+	m, err := fresh(dev, "1m", Load{Batch: 1, Prompt: n, New: 1, Prompts: 1, Group: 1, BF16: bf16})
 	if err != nil {
 		return err
 	}

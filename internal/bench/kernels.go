@@ -14,7 +14,11 @@ const streamed = 64 << 20
 
 // GEMM are products of M rows with the weights of a shape: queries, gate, down, head. The limit of few rows is the copy rate, which a
 // product that only reads can pass.
-func GEMM(dev *kernels.Device, c model.Config, rows []int) (cases []Case, err error) {
+func GEMM(dev *kernels.Device, c model.Config, rows []int, bf16 bool) (cases []Case, err error) {
+	size := 4.0 // bytes of a weight
+	if bf16 {
+		size = 2
+	}
 	for _, w := range []struct {
 		name string
 		n, k int
@@ -26,9 +30,14 @@ func GEMM(dev *kernels.Device, c model.Config, rows []int) (cases []Case, err er
 			if copies[i], err = dev.NewParam(w.name, noise(w.n*w.k), w.n, w.k); err != nil {
 				return nil, errors.Join(err, free(copies[:i]), CloseAll(cases))
 			}
+			if bf16 {
+				if err := copies[i].UseBF16(); err != nil {
+					return nil, errors.Join(err, free(copies[:i+1]), CloseAll(cases))
+				}
+			}
 		}
 		for j, m := range rows {
-			flops, bytes := 2*float64(m)*float64(w.n)*float64(w.k), 4*float64(w.n*w.k+m*w.n+m*w.k)
+			flops, bytes := 2*float64(m)*float64(w.n)*float64(w.k), size*float64(w.n*w.k)+4*float64(m*w.n+m*w.k)
 			each := float64(len(copies))
 			one := Case{
 				Name: fmt.Sprintf("gemm %s N%d K%d M%d", w.name, w.n, w.k, m), Unit: "GFLOP/s", Work: each * flops / 1e9,

@@ -18,6 +18,7 @@ import (
 // Load is what a model is given: Batch sequences at once, or Prompts prompts with Group samples each, of Prompt tokens and New new ones.
 type Load struct {
 	Batch, Prompt, New, Prompts, Group int
+	BF16                               bool // the model computes in bf16
 }
 
 func (l Load) check() error {
@@ -36,7 +37,13 @@ func fresh(dev *kernels.Device, shape string, l Load) (*model.LM, error) {
 	if err != nil {
 		return nil, err
 	}
-	return model.New(dev, c, 1, nil)
+	m, err := model.New(dev, c, 1, nil)
+	if err == nil && l.BF16 {
+		if err = m.UseBF16(); err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+	}
+	return m, err
 }
 
 // ids are n tokens of the vocabulary, others for each sequence.
@@ -58,7 +65,7 @@ func Decode(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	k, b := costsOf(m.Config()), float64(l.Batch)
+	k, b := costsOf(m.Config(), l.BF16), float64(l.Batch)
 	one := Case{
 		Name: fmt.Sprintf("decode %s B%d prompt %d new %d", shape, l.Batch, l.Prompt, l.New), Unit: "tokens/s", Work: b * float64(l.New),
 		Run: d.run, Close: func() error { return errors.Join(d.cache.Close(), m.Close()) },
@@ -151,7 +158,7 @@ func Prefill(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	for i := range prompts {
 		prompts[i] = ids(i, l.Prompt, m.Config().VocabSize)
 	}
-	k, tokens, n := costsOf(m.Config()), float64(l.Batch*l.Prompt), float64(l.Prompt)
+	k, tokens, n := costsOf(m.Config(), l.BF16), float64(l.Batch*l.Prompt), float64(l.Prompt)
 	return []Case{{
 		Name: fmt.Sprintf("prefill %s B%d prompt %d", shape, l.Batch, l.Prompt), Unit: "tokens/s", Work: tokens,
 		Stages: []Stage{{FLOPs: tokens * (2*(k.params-k.head) + k.attention*(n+1)/2), Bytes: k.weightBytes}},
@@ -187,7 +194,7 @@ func Train(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	n := l.Prompt + l.New
 	return []Case{{
 		Name: fmt.Sprintf("train %s B%d T%d", shape, l.Batch, n), Unit: "tokens/s", Work: float64(l.Batch * n),
-		Stages: training(costsOf(m.Config()), float64(l.Batch), float64(n)),
+		Stages: training(costsOf(m.Config(), l.BF16), float64(l.Batch), float64(n)),
 		Run: func(ctx context.Context) error {
 			_, err := trainer.Step(ctx, batch)
 			return err
@@ -198,7 +205,7 @@ func Train(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 
 // training is 6 FLOP a parameter and token, three times the forward pass's attention, and AdamW's 32 bytes a parameter.
 func training(k costs, sequences, n float64) []Stage {
-	return []Stage{{FLOPs: 3 * sequences * n * (2*k.params + k.attention*(n+1)/2)}, {Bytes: 8 * k.weightBytes}}
+	return []Stage{{FLOPs: 3 * sequences * n * (2*k.params + k.attention*(n+1)/2)}, {Bytes: 32 * k.params}}
 }
 
 // codec turns the decimal number of a prompt into its tokens.
@@ -229,7 +236,7 @@ func Step(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	for i := range problems {
 		problems[i].Prompt = strconv.Itoa(i)
 	}
-	k, seqs, n := costsOf(m.Config()), float64(l.Prompts*l.Group), float64(l.Prompt+l.New)
+	k, seqs, n := costsOf(m.Config(), l.BF16), float64(l.Prompts*l.Group), float64(l.Prompt+l.New)
 	one := Case{
 		Name: fmt.Sprintf("step %s prompts %d group %d prompt %d new %d", shape, l.Prompts, l.Group, l.Prompt, l.New), Unit: "tokens/s", Work: seqs * float64(l.New),
 		Run:   func(ctx context.Context) error { return grpoStep(ctx, engine, trainer, problems, l.Group) },

@@ -44,13 +44,17 @@ type costs struct {
 	head        float64
 	attention   float64 // FLOP of one query and one key, all layers
 	cacheBytes  float64 // of one position
-	weightBytes float64
+	weightBytes float64 // of the packed weights that a forward pass reads
 }
 
-func costsOf(c model.Config) costs {
+func costsOf(c model.Config, bf16 bool) costs {
+	size := 4.0
+	if bf16 {
+		size = 2
+	}
 	head := float64(c.VocabSize) * float64(c.HiddenSize)
 	return costs{
 		params: float64(c.ParamCount()), head: head, attention: 4 * float64(c.Layers*c.Heads*c.HeadDim),
-		cacheBytes: 2 * 4 * float64(c.Layers*c.KVHeads*c.HeadDim), weightBytes: 4 * float64(c.ParamCount()),
+		cacheBytes: 2 * 4 * float64(c.Layers*c.KVHeads*c.HeadDim), weightBytes: size * float64(c.ParamCount()),
 	}
 }

@@ -138,9 +138,10 @@ static char *cpu_ctx_new(const r1_options *o, r1_ctx **out)
 	CHECK(c, "out of memory");
 	c->k = k, c->isa = isa, c->bf16 = bf16;
 	c->gemm16 = bf16 == R1_BF16_DOT ? k->gemm16_dot : k->gemm16_fma;
+	c->peak16 = k->peak, c->peak16_flops = k->peak_flops;
 #if defined(__x86_64__)
 	if (bf16 == R1_BF16_DOT && dot)
-		c->gemm16 = r1_gemm16_avx512_bf16;
+		c->gemm16 = r1_gemm16_avx512_bf16, c->peak16 = r1_peak16_avx512_bf16, c->peak16_flops = R1_PEAK16_FLOPS;
 #endif
 	c->threads = o->threads ? o->threads : pool_cores();
 	pthread_mutex_init(&c->lock, NULL);
@@ -192,7 +193,7 @@ static void copy_range(const void *args, int64_t lo, int64_t hi, int worker)
 static char *cpu_measure(r1_ctx *c, int32_t what, double seconds, double *out)
 {
 	double work = 0, start = seconds_now(), now = start, best = 0;
-	CHECK(what == R1_PEAK_F32 || what == R1_PEAK_COPY, "measure: this backend cannot measure limit %d", what);
+	CHECK(what == R1_PEAK_F32 || what == R1_PEAK_BF16 || what == R1_PEAK_COPY, "measure: this backend cannot measure limit %d", what);
 	CHECK(seconds > 0 && seconds <= 60, "measure: %g seconds: want more than 0, at most 60", seconds);
 	const int64_t bytes = 256 << 20;
 	copy_args a = {NULL, NULL};
@@ -207,9 +208,9 @@ static char *cpu_measure(r1_ctx *c, int32_t what, double seconds, double *out)
 	}
 	for (start = now = seconds_now(); now - start < seconds;) {
 		double t0 = now;
-		if (what == R1_PEAK_F32) {
-			pool_run(c->threads, 64 * c->threads, 16, c->k->peak, NULL);
-			work = c->k->peak_flops * 64 * c->threads;
+		if (what != R1_PEAK_COPY) {
+			pool_run(c->threads, 64 * c->threads, 16, what == R1_PEAK_F32 ? c->k->peak : c->peak16, NULL);
+			work = (what == R1_PEAK_F32 ? c->k->peak_flops : c->peak16_flops) * 64 * c->threads;
 		} else {
 			pool_run(c->threads, bytes, 1 << 20, copy_range, &a);
 			work = 2.0 * (double)bytes;

@@ -130,7 +130,8 @@ typedef struct {
 extern const cpu_kernels r1_kernels_portable;
 #if defined(__x86_64__)
 extern const cpu_kernels r1_kernels_avx2, r1_kernels_avx512;
-extern range_fn *const r1_gemm16_avx512_bf16;
+extern range_fn *const r1_gemm16_avx512_bf16, *const r1_peak16_avx512_bf16;
+#define R1_PEAK16_FLOPS (1000.0 * 12 * 32 * 2)
 #elif defined(__aarch64__)
 extern const cpu_kernels r1_kernels_neon;
 #endif

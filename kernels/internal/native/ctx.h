@@ -22,7 +22,8 @@
 struct r1_ctx {
 	const cpu_kernels *k;
 	int threads, isa, bf16;
-	range_fn *gemm16; /* of the class bf16 */
+	range_fn *gemm16, *peak16; /* of the class bf16 */
+	double peak16_flops;
 	pthread_mutex_t lock; /* scratch */
 	struct { void *p; int64_t bytes; } scratch[SCRATCH_SLOTS];
 };
