@@ -88,7 +88,9 @@ func TestFaultyTeacher(t *testing.T) {
 	f := newFaulty(300, "")
 	url, path := serve(t, f), filepath.Join(t.TempDir(), "journal.jsonl")
 	qs := questions(n)
-	tr, j := teacher(t, url, quick), journal(t, path)
+	patient := quick // on a busy machine a good reply, too, may take its time; TestEachFault waits for less
+	patient.Timeout, patient.Idle = time.Minute, 30*time.Second
+	tr, j := teacher(t, url, patient), journal(t, path)
 	sum, err := traces.Collect(context.Background(), tr, j, qs, traces.Options{Workers: 64, Failed: func(id string, err error) { t.Error(id, err) }})
 	require.NoError(t, err)
 	require.Equal(t, [...]int{n, n, 0, 0}, [...]int{sum.Questions, sum.Answered, sum.Failed, sum.Known})
