@@ -56,7 +56,7 @@ chats = ["What is the largest planet?", "Write one sentence about the sea."]
 prompts += [tok.apply_chat_template([{"role": "user", "content": c}], tokenize=False, add_generation_prompt=True) for c in chats]
 for source in folder, path:
     for p in prompts if source == folder else prompts[:1]:
-        run = subprocess.run([r1, "generate", "--model", source, "-p", p, "--max-tokens", "24", "--json"], capture_output=True, text=True, check=True)
+        run = subprocess.run([r1, "generate", "--raw", "--model", source, "-p", p, "--max-tokens", "24", "--json"], capture_output=True, text=True, check=True)
         got, ids = json.loads(run.stdout)["tokens"], tok.encode(p, return_tensors="pt")
         with torch.no_grad():
             want = model.generate(ids, do_sample=False, max_new_tokens=24)[0, ids.shape[1] :].tolist()
