@@ -156,7 +156,7 @@ func (t *Trainer) Step(ctx context.Context, batch []Example) (Stats, error) {
 			n++
 		}
 		if err := t.micro(ctx, batch[:n], total, &st); err != nil {
-			return st, errors.Join(err, t.zeroGrads())
+			return st, errors.Join(err, t.opt.ZeroGrads())
 		}
 		batch = batch[n:]
 	}
@@ -166,15 +166,6 @@ func (t *Trainer) Step(ctx context.Context, batch []Example) (Stats, error) {
 		return st, fmt.Errorf("distill: %w", err)
 	}
 	return st, nil
-}
-
-// zeroGrads forgets what the passes before a failed one have added.
-func (t *Trainer) zeroGrads() error {
-	var errs []error
-	for _, p := range t.student.Params() {
-		errs = append(errs, p.ZeroGrad())
-	}
-	return errors.Join(errs...)
 }
 
 // micro runs some examples of one teacher forward through both models and backward through the student.

@@ -244,7 +244,7 @@ func (t *PPO) learn(ctx context.Context, groups []Group, m int, st *PPOStats) er
 		}
 		p := t.actor.pack(items)
 		if err := t.micro(ctx, p, run[:p.items], totals, st); err != nil {
-			return errors.Join(err, zeroGrads(t.critic.Params()))
+			return errors.Join(err, t.opt.ZeroGrads())
 		}
 		run = run[p.items:]
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/optim"
 	"github.com/gor1/gor1/sampling"
 )
@@ -200,7 +199,7 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 		run = run[p.items:]
 		st.Trained += len(p.ids)
 		if err := t.micro(ctx, p, totals, st); err != nil {
-			return errors.Join(err, zeroGrads(t.policy.Params()))
+			return errors.Join(err, t.opt.ZeroGrads())
 		}
 	}
 	norm, err := t.opt.Step(ctx, st.LearningRate)
@@ -242,13 +241,4 @@ func (t *Trainer) adapt(part []item, totals Totals, kl, entropy float64) {
 	if t.config.Adapt.Entropy != nil {
 		t.entropy = t.entropy.Next(entropy / float64(totals.active()))
 	}
-}
-
-// zeroGrads forgets what the passes before a failed one have added.
-func zeroGrads(params []*kernels.Param) error {
-	var errs []error
-	for _, p := range params {
-		errs = append(errs, p.ZeroGrad())
-	}
-	return errors.Join(errs...)
 }

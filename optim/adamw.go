@@ -104,13 +104,20 @@ func (a *AdamW) Step(ctx context.Context, lr float64) (norm float64, err error) 
 		}
 		return nil
 	})
-	for _, p := range a.params {
-		err = errors.Join(err, p.ZeroGrad())
-	}
+	err = errors.Join(err, a.ZeroGrads())
 	if err == nil {
 		a.step++
 	}
 	return norm, err
+}
+
+// ZeroGrads forgets the gradients that have been accumulated, as after a pass that failed.
+func (a *AdamW) ZeroGrads() error {
+	var errs []error
+	for _, p := range a.params {
+		errs = append(errs, p.ZeroGrad())
+	}
+	return errors.Join(errs...)
 }
 
 // Names are the parameters' names, in order.

@@ -174,7 +174,7 @@ func (t *PreferenceTrainer) step(ctx context.Context, texts [][]int32, unit int,
 			return err
 		})
 		if err != nil {
-			return st, errors.Join(err, zeroGrads(t.model.Params()))
+			return st, errors.Join(err, t.opt.ZeroGrads())
 		}
 		for _, q := range texts[from:to] {
 			st.Tokens += len(q)

@@ -135,7 +135,7 @@ func (t *Trainer) Step(ctx context.Context, batch []Sequence) (Stats, error) {
 	for len(batch) > 0 {
 		n := take(batch, t.config.MicroTokens)
 		if err := t.micro(ctx, policy, batch[:n], total, &st); err != nil {
-			return st, errors.Join(err, zeroGrads(t.policy.Params()))
+			return st, errors.Join(err, t.opt.ZeroGrads())
 		}
 		batch = batch[n:]
 	}
@@ -144,15 +144,6 @@ func (t *Trainer) Step(ctx context.Context, batch []Sequence) (Stats, error) {
 		return st, fmt.Errorf("sft: %w", err)
 	}
 	return st, nil
-}
-
-// zeroGrads forgets what the passes before a failed one have added.
-func zeroGrads(params []*kernels.Param) error {
-	var errs []error
-	for _, p := range params {
-		errs = append(errs, p.ZeroGrad())
-	}
-	return errors.Join(errs...)
 }
 
 // take is how many sequences fit into a pass of the given rows, at least one.
