@@ -23,8 +23,6 @@ import (
 
 func newDistill() *cobra.Command {
 	g := recipe.NewDistill()
-	var config string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "distill",
 		Short: "Teach a small model with a large one: by its distributions, or by its written reasoning",
@@ -37,32 +35,17 @@ thing happens, none is paid for twice, and replies that are cut or broken are re
   r1 distill --config gkd.yaml --lmbda 0.5 --beta 0.5
   R1_TEACHER_KEY=.. r1 distill --mode traces --teacher_url https://api.deepseek.com/chat/completions --teacher_model deepseek-reasoner --dataset_name prompts.jsonl --output_dir traces`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			t := newTraining(cmd, asJSON)
-			if config != "" {
-				ignored, err := recipe.Read(config, cmd.Flags(), recipe.TRLDistill)
-				if err != nil {
-					return fmt.Errorf("%w: %w", errUsage, err)
-				}
-				t.ignored(config, ignored)
-			}
-			from, err := sources(cmd)
-			if err := errors.Join(err, machine(&g.Machine)); err != nil {
-				return err
-			}
-			switch g.Mode {
-			case "logits":
-				return t.distill(cmd.Context(), g, from)
-			case "traces":
-				from.Key = os.Getenv("R1_TEACHER_KEY")
-				return t.traces(cmd.Context(), g, from)
-			}
-			return fmt.Errorf("%w: --mode is %q, want logits or traces", errUsage, g.Mode)
-		},
 	}
-	cmd.Flags().StringVar(&config, "config", "", "a YAML file with any of the flags as keys")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object when done; progress goes to stderr")
-	recipe.Bind(cmd.Flags(), g)
+	fromRecipe(cmd, g, recipe.TRLDistill, &g.Machine, func(t *training, from recipe.Sources) error {
+		switch g.Mode {
+		case "logits":
+			return t.distill(cmd.Context(), g, from)
+		case "traces":
+			from.Key = os.Getenv("R1_TEACHER_KEY")
+			return t.traces(cmd.Context(), g, from)
+		}
+		return fmt.Errorf("%w: --mode is %q, want logits or traces", errUsage, g.Mode)
+	})
 	return cmd
 }
 
@@ -77,18 +60,13 @@ func (t *training) distill(ctx context.Context, g *recipe.Distill, from recipe.S
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
+	var before *sft.Measured
 	if !resumed {
 		t.out.Print("%s: %.1f million parameters, %d teachers; %d rows, %d held out; %d steps of %d sequences, %.0f %% of them on the student's own samples, on %s", g.Model.Model,
 			float64(p.Student.Config().ParamCount())/1e6, len(p.Lessons), p.Rows, len(p.HeldOut), p.Every.Steps, p.Batch, 100*p.OnPolicy, p.Student.Device())
-	}
-	var before *sft.Measured
-	if !resumed && len(p.HeldOut) > 0 {
-		m, err := sft.Measure(ctx, p.Student, p.HeldOut, p.Train.MicroTokens)
-		if err != nil {
+		if before, err = t.heldOut(ctx, p.Student, p.HeldOut, p.Train.MicroTokens); err != nil {
 			return err
 		}
-		before = &m
-		t.out.Print("held out, before: %s", measured(m))
 	}
 	t.out.Begin()
 	var first, last *pipeline.DistillStep

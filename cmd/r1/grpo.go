@@ -5,15 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gor1/gor1/internal/progress"
-	"github.com/gor1/gor1/model/hub"
 	"github.com/gor1/gor1/pipeline"
 	"github.com/gor1/gor1/pipeline/recipe"
 	"github.com/gor1/gor1/sampling"
@@ -21,8 +17,6 @@ import (
 
 func newGRPO() *cobra.Command {
 	g := recipe.NewGRPO()
-	var config string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "grpo",
 		Short: "Train by reinforcement learning: GRPO and its published variants",
@@ -35,70 +29,14 @@ the completions of every step. The same command goes on where a stopped or kille
   r1 grpo --model_name_or_path DIR --dataset_name problems.jsonl --reward_funcs accuracy,format --output_dir out
   r1 grpo --config recipe.yaml --use_peft --learning_rate 1e-5 --max_steps 200`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			t := newTraining(cmd, asJSON)
-			if config != "" {
-				ignored, err := recipe.Read(config, cmd.Flags(), recipe.TRL)
-				if err != nil {
-					return fmt.Errorf("%w: %w", errUsage, err)
-				}
-				t.ignored(config, ignored)
-			}
-			if err := g.Complete(cmd.Flags()); err != nil {
-				return fmt.Errorf("%w: %w", errUsage, err)
-			}
-			from, err := sources(cmd)
-			if err := errors.Join(err, machine(&g.Machine)); err != nil {
-				return err
-			}
-			return t.grpo(cmd.Context(), g, from)
-		},
 	}
-	cmd.Flags().StringVar(&config, "config", "", "a YAML file with any of the flags as keys")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object when done; progress goes to stderr")
-	recipe.Bind(cmd.Flags(), g)
+	fromRecipe(cmd, g, recipe.TRL, &g.Machine, func(t *training, from recipe.Sources) error {
+		if err := g.Complete(cmd.Flags()); err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+		return t.grpo(cmd.Context(), g, from)
+	})
 	return cmd
-}
-
-// training is what a person sees of a run.
-type training struct {
-	out     *progress.Line
-	json    bool
-	stdout  io.Writer
-	said    bool // that the loss is 0
-	before  *pipeline.Held
-	largest float64 // log-prob difference between sampler and trainer
-}
-
-func newTraining(cmd *cobra.Command, asJSON bool) *training {
-	t := &training{out: progress.New(os.Stderr), json: asJSON, stdout: cmd.OutOrStdout()}
-	if f, ok := cmd.OutOrStdout().(*os.File); ok && !asJSON {
-		t.out = progress.New(f)
-	}
-	return t
-}
-
-// sources are where models and data sets come from that are not on this machine, with the settings that Python would use.
-func sources(cmd *cobra.Command) (recipe.Sources, error) {
-	o, err := hub.FromEnviron(os.Getenv)
-	return recipe.Sources{
-		Key:   os.Getenv("R1_REWARD_KEY"),
-		Data:  hub.Datasets{Options: o},
-		Model: func(_ context.Context, name, revision string) (string, error) { return findModel(cmd, name, revision) },
-	}, err
-}
-
-// machine completes where a run is computed with what the environment says.
-func machine(m *recipe.Machine) error {
-	o, err := deviceOptions(m.Threads, m.ISA)
-	m.Threads, m.ISA = o.Threads, o.ISA
-	return err
-}
-
-func (t *training) ignored(config string, lines []string) {
-	if len(lines) > 0 {
-		t.out.Print("%s: %d keys change nothing here:\n  %s", config, len(lines), strings.Join(lines, "\n  "))
-	}
 }
 
 func (t *training) grpo(ctx context.Context, g *recipe.GRPO, from recipe.Sources) (err error) {

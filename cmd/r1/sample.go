@@ -18,8 +18,6 @@ import (
 
 func newSample() *cobra.Command {
 	g := recipe.NewSample()
-	var config string
-	var asJSON bool
 	short := map[string]string{"model": "model_name_or_path", "n": "num_generations"}
 	cmd := &cobra.Command{
 		Use:   "sample",
@@ -32,8 +30,7 @@ the rollouts that r1 grpo recorded are chosen from.`,
   r1 sample --model DIR --dataset_name problems.jsonl --min_language_share 0.9 --drop_code --max_paragraph 2000 --decontaminate eval.jsonl --output_dir set
   r1 sample --from_run out --keep "reward>=1" --choose first --output_dir set`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			t := newTraining(cmd, asJSON)
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
 			for alias, name := range short {
 				if f := cmd.Flags().Lookup(alias); f.Changed {
 					if err := cmd.Flags().Set(name, f.Value.String()); err != nil {
@@ -41,23 +38,10 @@ the rollouts that r1 grpo recorded are chosen from.`,
 					}
 				}
 			}
-			if config != "" {
-				ignored, err := recipe.Read(config, cmd.Flags(), recipe.TRL)
-				if err != nil {
-					return fmt.Errorf("%w: %w", errUsage, err)
-				}
-				t.ignored(config, ignored)
-			}
-			from, err := sources(cmd)
-			if err := errors.Join(err, machine(&g.Machine)); err != nil {
-				return err
-			}
-			return t.sample(cmd.Context(), g, from)
+			return nil
 		},
 	}
-	cmd.Flags().StringVar(&config, "config", "", "a YAML file with any of the flags as keys")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object when done; progress goes to stderr")
-	recipe.Bind(cmd.Flags(), g)
+	fromRecipe(cmd, g, recipe.TRL, &g.Machine, func(t *training, from recipe.Sources) error { return t.sample(cmd.Context(), g, from) })
 	for alias, name := range short {
 		cmd.Flags().String(alias, "", "the same as --"+name)
 	}

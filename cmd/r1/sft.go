@@ -5,21 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gor1/gor1/model"
 	"github.com/gor1/gor1/pipeline"
 	"github.com/gor1/gor1/pipeline/recipe"
-	runs "github.com/gor1/gor1/run"
 	"github.com/gor1/gor1/sft"
 )
 
 func newSFT() *cobra.Command {
 	g := recipe.NewSFT()
-	var config string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "sft",
 		Short: "Fine-tune on texts, conversations, or prompts with completions",
@@ -32,25 +29,8 @@ the same command goes on where a stopped or killed one left off, to the byte.`,
   r1 sft --config recipe.yaml --packing --max_length 4096
   r1 sft --model_name_or_path DIR --dataset_mixture reasoning.jsonl=3,general.jsonl=1 --use_peft`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			t := newTraining(cmd, asJSON)
-			if config != "" {
-				ignored, err := recipe.Read(config, cmd.Flags(), recipe.TRLSFT)
-				if err != nil {
-					return fmt.Errorf("%w: %w", errUsage, err)
-				}
-				t.ignored(config, ignored)
-			}
-			from, err := sources(cmd)
-			if err := errors.Join(err, machine(&g.Machine)); err != nil {
-				return err
-			}
-			return t.sft(cmd.Context(), g, from)
-		},
 	}
-	cmd.Flags().StringVar(&config, "config", "", "a YAML file with any of the flags as keys")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object when done; progress goes to stderr")
-	recipe.Bind(cmd.Flags(), g)
+	fromRecipe(cmd, g, recipe.TRLSFT, &g.Machine, func(t *training, from recipe.Sources) error { return t.sft(cmd.Context(), g, from) })
 	return cmd
 }
 
@@ -69,13 +49,8 @@ func (t *training) sft(ctx context.Context, g *recipe.SFT, from recipe.Sources) 
 	if !resumed {
 		t.out.Print("%s: %.1f million parameters; %d rows with %d tokens a pass%s, %d held out; %d steps of %d rows on %s", g.Model.Model, float64(p.Policy.Config().ParamCount())/1e6,
 			p.Rows, p.Tokens, fill(g, p), len(p.HeldOut), p.Every.Steps, p.Batch, p.Policy.Device())
-		if len(p.HeldOut) > 0 {
-			m, err := sft.Measure(ctx, p.Policy, p.HeldOut, p.Train.MicroTokens)
-			if err != nil {
-				return err
-			}
-			before = &m
-			t.out.Print("held out, before: %s", measured(m))
+		if before, err = t.heldOut(ctx, p.Policy, p.HeldOut, p.Train.MicroTokens); err != nil {
+			return err
 		}
 	}
 	t.out.Begin()
@@ -106,6 +81,19 @@ func (t *training) sft(ctx context.Context, g *recipe.SFT, from recipe.Sources) 
 	return nil
 }
 
+// heldOut measures a model before it is trained; nil where nothing is held out.
+func (t *training) heldOut(ctx context.Context, m *model.LM, held []sft.Sequence, microTokens int) (*sft.Measured, error) {
+	if len(held) == 0 {
+		return nil, nil
+	}
+	r, err := sft.Measure(ctx, m, held, microTokens)
+	if err != nil {
+		return nil, err
+	}
+	t.out.Print("held out, before: %s", measured(r))
+	return &r, nil
+}
+
 // fill says how full packed rows are.
 func fill(g *recipe.SFT, p *recipe.PreparedSFT) string {
 	if !g.Packing {
@@ -116,33 +104,4 @@ func fill(g *recipe.SFT, p *recipe.PreparedSFT) string {
 
 func measured(m sft.Measured) string {
 	return fmt.Sprintf("loss %.4f (perplexity %.2f), %.1f %% of %d tokens are the likeliest", m.Loss, math.Exp(m.Loss), 100*m.Accuracy, m.Tokens)
-}
-
-// open opens a run's directory, writes its configuration, and says whether it goes on.
-func (t *training) open(o recipe.Output, config any, notes []string) (dir *runs.Run, resumed bool, err error) {
-	for _, n := range notes {
-		t.out.Print("note: %s", n)
-	}
-	dir, err = runs.Open(o.Dir)
-	if err != nil {
-		return nil, false, err
-	}
-	fail := func(err error) (*runs.Run, bool, error) { return nil, false, errors.Join(err, dir.Close()) }
-	if o.Overwrite {
-		if err := dir.Clear(); err != nil {
-			return fail(err)
-		}
-	}
-	done, _, resumed, err := dir.Latest()
-	if err != nil {
-		return fail(err)
-	}
-	if resumed {
-		t.out.Print("going on from %s", dir.Path(done))
-		return dir, true, nil
-	}
-	if err := dir.WriteFile("config.yaml", func(w io.Writer) error { return recipe.Write(w, config) }); err != nil {
-		return fail(err)
-	}
-	return dir, false, nil
 }
