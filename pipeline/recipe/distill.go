@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"math"
 	"slices"
 	"strings"
 
@@ -206,18 +204,11 @@ func (g *Distill) lessons(ctx context.Context, from Sources, student string, how
 			return err
 		}
 		l := pipeline.Lesson{Teacher: teacher, Feed: pipeline.Feed{Rows: endless, Prepare: how, Seed: g.Seed}}
-		seen := fnv.New64a()
-		counted := l.Feed
-		counted.Prepare = func(row data.Row) (sft.Sequence, error) {
-			q, err := how(row)
-			fmt.Fprintln(seen, q.IDs, q.Weights)
-			return q, err
-		}
-		rows, _, err := counted.Count(ctx, once)
+		rows, _, seen, err := count(ctx, l.Feed, once)
 		if err != nil {
 			return err
 		}
-		p.marks = append(p.marks, fmt.Sprintf("%s %016x", teacherMark, seen.Sum64()))
+		p.marks = append(p.marks, teacherMark+" "+seen)
 		l.Weight = float64(rows)
 		p.Lessons, p.Rows = append(p.Lessons, l), p.Rows+rows
 		return nil
@@ -301,19 +292,11 @@ func (g *Distill) teacher(ctx context.Context, from Sources, name, student strin
 }
 
 // steps sets draws, batch, steps and schedule.
-func (g *Distill) steps(dir string, m *model.LM, p *PreparedDistill) error {
-	p.Batch = g.DeviceBatch * g.Accumulate
-	if p.Batch < 1 {
-		return fmt.Errorf("recipe: per_device_train_batch_size %d x gradient_accumulation_steps %d: want at least 1", g.DeviceBatch, g.Accumulate)
+func (g *Distill) steps(dir string, m *model.LM, p *PreparedDistill) (err error) {
+	if p.Batch, p.Every, p.Eval, err = g.plan(g.Output, g.DeviceBatch, g.Accumulate, p.Rows); err != nil {
+		return err
 	}
-	n := g.MaxSteps
-	if n <= 0 {
-		if !(g.Epochs > 0) {
-			return fmt.Errorf("recipe: max_steps is %d and num_train_epochs %g: one of them must be more than 0", g.MaxSteps, g.Epochs)
-		}
-		n = max(1, int(math.Ceil(g.Epochs*float64(p.Rows)/float64(p.Batch))))
-	}
-	schedule, err := g.schedule(n)
+	schedule, err := g.schedule(p.Every.Steps)
 	if err != nil {
 		return err
 	}
@@ -326,14 +309,6 @@ func (g *Distill) steps(dir string, m *model.LM, p *PreparedDistill) error {
 	if g.MinP != nil {
 		p.Sample.Truncation.MinP = float32(*g.MinP)
 	}
-	p.OnPolicy, p.Every = g.Lambda, pipeline.Every{Steps: n}
-	epoch := (p.Rows + p.Batch - 1) / p.Batch
-	if p.Every.Save, err = g.save(epoch); err != nil {
-		return err
-	}
-	if g.SaveLimit != nil {
-		p.Every.Keep = *g.SaveLimit
-	}
-	p.Eval, err = g.eval(epoch)
-	return err
+	p.OnPolicy = g.Lambda
+	return nil
 }

@@ -136,14 +136,8 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 	}
 	p.Feed.Rows = endless
 	p.Feed.Window = min(1000, rows) // TRL's; no more than a pass, so that packing does not mix the epochs of a small data set
-	seen := fnv.New64a()
-	counted := p.Feed
-	counted.Prepare = func(row data.Row) (sft.Sequence, error) {
-		q, err := how(row)
-		fmt.Fprintln(seen, q.IDs, q.Weights)
-		return q, err
-	}
-	if p.Rows, p.Tokens, err = counted.Count(ctx, once); err != nil {
+	var seen string
+	if p.Rows, p.Tokens, seen, err = count(ctx, p.Feed, once); err != nil {
 		return err
 	}
 	held, missing, err := g.held(ctx, from, how)
@@ -160,7 +154,7 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 	if config["model"], err = mark(dir); err != nil {
 		return err
 	}
-	config["rows"], config["tokens"], config["data"] = p.Rows, p.Tokens, fmt.Sprintf("%016x", seen.Sum64())
+	config["rows"], config["tokens"], config["data"] = p.Rows, p.Tokens, seen
 	p.Config = config
 	return nil
 }
@@ -279,20 +273,46 @@ func (g Texts) held(ctx context.Context, from Sources, how func(row data.Row) (s
 	return held, nil, nil
 }
 
-// steps sets batch, steps and schedule.
-func (g *SFT) steps(p *PreparedSFT) error {
-	p.Batch = g.DeviceBatch * g.Accumulate
-	if p.Batch < 1 {
-		return fmt.Errorf("recipe: per_device_train_batch_size %d x gradient_accumulation_steps %d: want at least 1", g.DeviceBatch, g.Accumulate)
+// plan is the rows of a step, the number of steps, and when what happens, of a stage over texts whose pass has so many rows.
+func (t Texts) plan(o Output, deviceBatch, accumulate, rows int) (batch int, every pipeline.Every, eval int, err error) {
+	if batch = deviceBatch * accumulate; batch < 1 {
+		return 0, every, 0, fmt.Errorf("recipe: per_device_train_batch_size %d x gradient_accumulation_steps %d: want at least 1", deviceBatch, accumulate)
 	}
-	n := g.MaxSteps
-	if n <= 0 {
-		if !(g.Epochs > 0) {
-			return fmt.Errorf("recipe: max_steps is %d and num_train_epochs %g: one of them must be more than 0", g.MaxSteps, g.Epochs)
+	if every.Steps = t.MaxSteps; every.Steps <= 0 {
+		if !(t.Epochs > 0) {
+			return 0, every, 0, fmt.Errorf("recipe: max_steps is %d and num_train_epochs %g: one of them must be more than 0", t.MaxSteps, t.Epochs)
 		}
-		n = max(1, int(math.Ceil(g.Epochs*float64(p.Rows)/float64(p.Batch))))
+		every.Steps = max(1, int(math.Ceil(t.Epochs*float64(rows)/float64(batch))))
 	}
-	schedule, err := g.schedule(n)
+	epoch := (rows + batch - 1) / batch
+	if every.Save, err = o.save(epoch); err != nil {
+		return 0, every, 0, err
+	}
+	if o.SaveLimit != nil {
+		every.Keep = *o.SaveLimit
+	}
+	eval, err = o.eval(epoch)
+	return batch, every, eval, err
+}
+
+// count counts what one pass gives, and marks it: a number that changes when a sequence does.
+func count(ctx context.Context, f pipeline.Feed, once data.Stream) (rows int, tokens int64, mark string, err error) {
+	seen, how := fnv.New64a(), f.Prepare
+	f.Prepare = func(row data.Row) (sft.Sequence, error) {
+		q, err := how(row)
+		fmt.Fprintln(seen, q.IDs, q.Weights)
+		return q, err
+	}
+	rows, tokens, err = f.Count(ctx, once)
+	return rows, tokens, fmt.Sprintf("%016x", seen.Sum64()), err
+}
+
+// steps sets batch, steps and schedule.
+func (g *SFT) steps(p *PreparedSFT) (err error) {
+	if p.Batch, p.Every, p.Eval, err = g.plan(g.Output, g.DeviceBatch, g.Accumulate, p.Rows); err != nil {
+		return err
+	}
+	schedule, err := g.schedule(p.Every.Steps)
 	if err != nil {
 		return err
 	}
@@ -305,16 +325,7 @@ func (g *SFT) steps(p *PreparedSFT) error {
 		return fmt.Errorf("recipe: loss_type is %q, want nll, chunked_nll or dft", g.Loss)
 	}
 	p.Train.Pass = g.pass(p.Policy)
-	epoch := (p.Rows + p.Batch - 1) / p.Batch
-	p.Every = pipeline.Every{Steps: n}
-	if p.Every.Save, err = g.save(epoch); err != nil {
-		return err
-	}
-	if g.SaveLimit != nil {
-		p.Every.Keep = *g.SaveLimit
-	}
-	p.Eval, err = g.eval(epoch)
-	return err
+	return nil
 }
 
 // pass is the policy as a step sees it: with dropout in its adapter and noise on its embeddings.
