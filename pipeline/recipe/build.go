@@ -90,19 +90,11 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	if p.Score, p.Compare, err = g.score(from, p); err != nil {
 		return err
 	}
-	tok, err := tokenizer.Load(dir)
+	f, c, err := g.asking(dir, &p.closers)
 	if err != nil {
 		return err
 	}
-	f, special, note, err := g.template(dir)
-	if err != nil {
-		return err
-	}
-	if note != "" {
-		p.note("%s", note)
-	}
-	c := codec{tok, special}
-	p.Sample = sampling.Options{Codec: c, Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens, Seed: g.Seed, EOS: ends(tok, p.Policy), Truncation: kernels.Truncation{TopK: g.TopK, TopP: float32(g.TopP)}}
+	p.Sample = sampling.Options{Codec: c, Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens, Seed: g.Seed, EOS: ends(c.tok, p.Policy), Truncation: kernels.Truncation{TopK: g.TopK, TopP: float32(g.TopP)}}
 	if g.MinP != nil {
 		p.Sample.Truncation.MinP = float32(*g.MinP)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/gor1/gor1/eval"
 	"github.com/gor1/gor1/kernels"
-	"github.com/gor1/gor1/model/tokenizer"
 	"github.com/gor1/gor1/reward"
 	"github.com/gor1/gor1/sampling"
 )
@@ -81,18 +80,10 @@ func (g *Eval) Run(ctx context.Context, from Sources, progress func(done, total 
 	if g.Dataset == "" {
 		return r, nil, nil, errors.New("recipe: dataset_name is missing: a file (jsonl, json, csv, parquet), a folder or a hub id")
 	}
-	tok, err := tokenizer.Load(dir)
+	f, codec, err := g.asking(dir, &open)
 	if err != nil {
 		return r, nil, nil, err
 	}
-	f, special, note, err := g.template(dir)
-	if err != nil {
-		return r, nil, nil, err
-	}
-	if note != "" {
-		open.note("%s", note)
-	}
-	codec := codec{tok, special}
 	limit := m.Config().MaxPositions - g.MaxTokens + 1
 	problems, long, err := g.Questions.read(ctx, g.Dataset, g.Split, f, codec, limit, g.Rows, from.Data)
 	if err != nil {
@@ -101,7 +92,7 @@ func (g *Eval) Run(ctx context.Context, from Sources, progress func(done, total 
 	if long > 0 {
 		open.note("%d prompts are longer than %d tokens and left out", long, limit)
 	}
-	o := sampling.Options{Codec: codec, Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens, Seed: g.Seed, EOS: ends(tok, m), Truncation: kernels.Truncation{TopP: float32(g.TopP)}}
+	o := sampling.Options{Codec: codec, Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens, Seed: g.Seed, EOS: ends(codec.tok, m), Truncation: kernels.Truncation{TopP: float32(g.TopP)}}
 	r, err = eval.Measure(ctx, sampling.New(m, o), problems, g.Samples, score, progress)
 	return r, codec, open.Notes, err
 }

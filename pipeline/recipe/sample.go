@@ -117,18 +117,10 @@ func (g *Sample) drawing(ctx context.Context, from Sources, p *PreparedSample) e
 	if err != nil {
 		return err
 	}
-	tok, err := tokenizer.Load(dir)
+	f, c, err := g.asking(dir, &p.closers)
 	if err != nil {
 		return err
 	}
-	f, special, note, err := g.template(dir)
-	if err != nil {
-		return err
-	}
-	if note != "" {
-		p.note("%s", note)
-	}
-	c := codec{tok, special}
 	limit := q.Policy.Config().MaxPositions - g.Draws.MaxTokens + 1
 	if limit < 1 || !(g.Draws.Temperature >= 0) {
 		return fmt.Errorf("recipe: max_completion_length is %d, the model has %d positions; temperature is %g, want 0 or more", g.Draws.MaxTokens, q.Policy.Config().MaxPositions, g.Draws.Temperature)
@@ -150,11 +142,11 @@ func (g *Sample) drawing(ctx context.Context, from Sources, p *PreparedSample) e
 	if err != nil {
 		return err
 	}
-	if !special {
-		p.bos = beginning(tok)
+	if !c.special {
+		p.bos = beginning(c.tok)
 	}
 	p.problem, p.source = problems, map[string]any{"model": g.Model.Model, "sha256": hash, "seed": g.Seed, "temperature": g.Draws.Temperature}
-	o := sampling.Options{Codec: c, Temperature: float32(g.Draws.Temperature), MaxTokens: g.Draws.MaxTokens, Seed: g.Seed, EOS: ends(tok, q.Policy), Truncation: kernels.Truncation{TopK: g.TopK, TopP: float32(g.TopP)}}
+	o := sampling.Options{Codec: c, Temperature: float32(g.Draws.Temperature), MaxTokens: g.Draws.MaxTokens, Seed: g.Seed, EOS: ends(c.tok, q.Policy), Truncation: kernels.Truncation{TopK: g.TopK, TopP: float32(g.TopP)}}
 	if g.MinP != nil {
 		o.Truncation.MinP = float32(*g.MinP)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gor1/gor1/data"
 	"github.com/gor1/gor1/model/chat"
+	"github.com/gor1/gor1/model/tokenizer"
 )
 
 // r1zero is the template of arXiv 2501.12948, table 1, in one paragraph, with the question in place of %s.
@@ -16,6 +17,22 @@ const r1zero = "A conversation between User and Assistant. The user asks a quest
 
 // render makes the text of a prompt.
 type render func(c data.Content, row data.Row) (string, error)
+
+// asking is how prompts of the model in dir are made and tokenised. Where the recipe leaves the template open, a note says which it is.
+func (p Questions) asking(dir string, notes *closers) (f render, c codec, err error) {
+	if c.tok, err = tokenizer.Load(dir); err != nil {
+		return nil, c, err
+	}
+	f, special, note, err := p.template(dir)
+	if err != nil {
+		return nil, c, err
+	}
+	if note != "" {
+		notes.note("%s", note)
+	}
+	c.special = special
+	return f, c, nil
+}
 
 // template is how prompts are made, whether the tokenizer must add the tokens that begin a text (a chat template writes them
 // itself), and a note where the recipe leaves the choice open.
