@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -19,6 +19,7 @@ import (
 	"github.com/gor1/gor1/reward"
 	"github.com/gor1/gor1/run"
 	"github.com/gor1/gor1/sampling"
+	"github.com/gor1/gor1/sampling/pick"
 )
 
 // Planned is a stage as a plan shows it. Bytes and FLOP are upper bounds; FLOP 0: the length depends on stages before.
@@ -175,6 +176,16 @@ type selection struct {
 	Choose string  `key:"keep" help:"of a prompt's completions with that reward: one, all, shortest or longest"`
 }
 
+// choices are what keep says.
+var choices = map[string]pick.Selector{"one": pick.First(1), "all": pick.All(), "shortest": pick.Shortest(1, reward.TokenCount), "longest": pick.Longest(1, reward.TokenCount)}
+
+func (k *selection) selector() pick.Selector {
+	scored := func(c pick.Candidate) bool { _, ok := c.Score.Value(); return ok }
+	enough := func(c pick.Candidate) bool { v, _ := c.Score.Value(); return v >= k.Least }
+	whole := func(c pick.Candidate) bool { return !c.Truncated }
+	return pick.All(pick.Where("not scored", scored), pick.Where("cut", whole), pick.Where("reward", enough), choices[k.Choose])
+}
+
 // sample draws completions of every problem and keeps those with enough reward as rows to learn from: the keys of r1 grpo, and of selection.
 func (l *Line) sample(s LineStage, c stageConfig, from Sources) (stageRun, error) {
 	build := func(in []string) (*GRPO, *selection, error) {
@@ -184,7 +195,7 @@ func (l *Line) sample(s LineStage, c stageConfig, from Sources) (stageRun, error
 		Bind(fs, k)
 		err := c.bind(fs, TRL, in)
 		g.Machine, g.Beta, g.MaxSteps = l.Machine, 0, 1
-		if !slices.Contains([]string{"one", "all", "shortest", "longest"}, k.Choose) {
+		if _, ok := choices[k.Choose]; !ok {
 			err = errors.Join(err, fmt.Errorf("keep is %q, want one, all, shortest or longest", k.Choose))
 		}
 		return g, k, err
@@ -203,14 +214,10 @@ func (l *Line) sample(s LineStage, c stageConfig, from Sources) (stageRun, error
 			return out, err
 		}
 		defer func() { err = errors.Join(err, p.Close()) }()
-		problems := onePass(p.Problems)
-		groups, err := sampling.Rollout(ctx, sampling.New(p.Policy, p.Sample), sampling.Request{Problems: problems, Samples: g.Samples, Score: p.Score, Compare: p.Compare})
-		if err != nil {
-			return out, err
-		}
+		req := sampling.Request{Problems: onePass(p.Problems), Samples: g.Samples, Score: p.Score, Compare: p.Compare}
 		out.Scores = map[string]float64{}
 		out.Last, err = filepath.Join(dir.Dir(), "rows.jsonl"), dir.WriteFile("rows.jsonl", func(w io.Writer) error {
-			return k.write(w, p.Sample.Codec, groups, in[0], out.Scores)
+			return write(w, p.Sample.Codec, sampling.Reject(ctx, sampling.New(p.Policy, p.Sample), req, k.selector()), in[0], out.Scores)
 		})
 		return out, err
 	}}, nil
@@ -238,46 +245,28 @@ type kept struct {
 }
 
 // write writes the rows that are kept and counts, by reason, those that are not.
-func (k *selection) write(w io.Writer, codec sampling.Codec, groups []sampling.Group, source string, counts map[string]float64) error {
+func write(w io.Writer, codec sampling.Codec, groups iter.Seq2[sampling.Kept, error], source string, counts map[string]float64) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	for _, g := range groups {
-		var good []int
-		for i, s := range g.Samples {
-			v, ok := s.Score.Value()
-			switch {
-			case !ok:
-				counts["dropped: not scored"]++
-			case s.Stop != sampling.StopEOS:
-				counts["dropped: cut"]++
-			case v < k.Least:
-				counts["dropped: reward"]++
-			default:
-				good = append(good, i)
-			}
+	prompts := 0
+	for g, err := range groups {
+		if err != nil {
+			return err
 		}
-		if n := len(good); n > 0 {
-			length := func(a, b int) int { return len(g.Samples[a].Tokens) - len(g.Samples[b].Tokens) }
-			switch k.Choose {
-			case "one":
-				good = good[:1]
-			case "shortest":
-				good = []int{slices.MinFunc(good, length)}
-			case "longest":
-				good = []int{slices.MaxFunc(good, length)}
-			}
-			counts["dropped: not chosen"] += float64(n - len(good))
+		prompts++
+		for why, n := range g.Dropped {
+			counts["dropped: "+why] += float64(n)
 		}
-		for _, i := range good {
-			v, _ := g.Samples[i].Score.Value()
+		for i, q := range g.Samples {
+			v, _ := q.Score.Value()
 			counts["kept"]++
-			if err := enc.Encode(kept{g.Problem.Prompt, codec.Decode(g.Samples[i].Tokens), g.Problem.Answer, g.Problem.ID, i, v, source}); err != nil {
+			if err := enc.Encode(kept{g.Problem.Prompt, codec.Decode(q.Tokens), g.Problem.Answer, g.Problem.ID, g.Numbers[i], v, source}); err != nil {
 				return err
 			}
 		}
 	}
 	if counts["kept"] == 0 {
-		return fmt.Errorf("recipe: of %d prompts nothing was kept: %v; lower keep_reward, or sample from a better model", len(groups), counts)
+		return fmt.Errorf("recipe: of %d prompts nothing was kept: %v; lower keep_reward, or sample from a better model", prompts, counts)
 	}
 	return nil
 }
