@@ -50,7 +50,7 @@ func textbook(r *rand.Rand) string {
 			if r.IntN(2) == 0 && v <= total {
 				v = -v
 			}
-			lines = append(lines, expression(total, []int{v})+"="+strconv.Itoa(total+v))
+			lines = append(lines, Expression(total, []int{v})+"="+strconv.Itoa(total+v))
 		}
 		return strings.Join(lines, "\n")
 	}
@@ -153,7 +153,7 @@ func (q Question) carefulChain(r *rand.Rand) (work, answer string) {
 			}
 		}
 		total = next
-		b.WriteString(expression(total, values[i+1:]))
+		b.WriteString(Expression(total, values[i+1:]))
 		if i+1 < len(values) {
 			b.WriteByte('=')
 		}

@@ -154,17 +154,18 @@ func newChain(r *rand.Rand) Question {
 }
 
 func chainQuestion(first int, values []int) Question {
-	q := Question{Kind: Chain, Text: expression(first, values) + "=?"}
+	q := Question{Kind: Chain, Text: Expression(first, values) + "=?"}
 	total := first
 	for i, v := range values {
 		total += v
-		q.states = append(q.states, expression(total, values[i+1:]))
+		q.states = append(q.states, Expression(total, values[i+1:]))
 	}
 	q.Answer = strconv.Itoa(total)
 	return q
 }
 
-func expression(first int, values []int) string {
+// Expression is a chain of additions and subtractions as it is written: 12-3+4.
+func Expression(first int, values []int) string {
 	b := []byte(strconv.Itoa(first))
 	for _, v := range values {
 		if v >= 0 {

@@ -112,25 +112,14 @@ func chain(r *rand.Rand, t Tongue) (q Question, states []string) {
 		if !ok {
 			continue
 		}
-		text := expression(total, values)
+		text := toy.Expression(total, values)
 		for i, v := range values {
 			total += v
-			states = append(states, expression(total, values[i+1:]))
+			states = append(states, toy.Expression(total, values[i+1:]))
 		}
 		q = Question{Domain: Chain, Tongue: t, Text: t.In(text) + "=?", Steps: t.In(strings.Join(states, "=")), First: t.In(states[0]) + "=", Answer: t.In(strconv.Itoa(total)), key: text}
 		return q, states
 	}
-}
-
-func expression(first int, values []int) string {
-	b := []byte(strconv.Itoa(first))
-	for _, v := range values {
-		if v >= 0 {
-			b = append(b, '+')
-		}
-		b = strconv.AppendInt(b, int64(v), 10)
-	}
-	return string(b)
 }
 
 // invent makes a word of 3 to 6 letters, often with double letters.

@@ -110,7 +110,7 @@ func textbook(r *rand.Rand) string {
 			if r.IntN(2) == 0 && v <= total {
 				v = -v
 			}
-			lines = append(lines, t.In(expression(total, []int{v})+"="+strconv.Itoa(total+v)))
+			lines = append(lines, t.In(toy.Expression(total, []int{v})+"="+strconv.Itoa(total+v)))
 		}
 	case 2:
 		for range 2 + r.IntN(3) {
