@@ -69,7 +69,7 @@ var TRLDistill = Foreign{
 	}),
 	Refused: with(refused, map[string]string{
 		"eos_token": "give it in the model's tokenizer_config.json", "seq_kd": "let the teacher write: r1 sample, or r1 distill --mode traces; then r1 sft",
-		"teacher_model_init_kwargs": "give the values in the teacher's config.json", "neftune_noise_alpha": "noise belongs to SFT",
+		"teacher_model_init_kwargs": "give the values in the teacher's config.json",
 	}),
 	Harmless: with(harmless, map[string][]string{"seq_kd": {"false"}}),
 }
