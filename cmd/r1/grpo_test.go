@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,18 @@ func TestGRPO(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "learning_rate was 0.001 and is now 0.002")
 	code, _, stderr = call(append(args, "--learning_rate", "2e-3", "--overwrite_output_dir")...)
+	require.Zero(t, code, stderr)
+	// Products in bf16 are summed as they were, or not at all.
+	trained, err := os.ReadFile(filepath.Join(out, "checkpoint-3", "trainer_state.json"))
+	require.NoError(t, err)
+	class, other := "dot", "fma"
+	if strings.Contains(string(trained), `"bf16":"fma"`) {
+		class, other = other, class
+	}
+	code, _, stderr = call(append(args, "--learning_rate", "2e-3", "--bf16_class", other)...)
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, fmt.Sprintf("bf16 was %q and is now %q", class, other))
+	code, _, stderr = call(append(args, "--learning_rate", "2e-3", "--bf16_class", class)...)
 	require.Zero(t, code, stderr)
 	// A run's own config.yaml makes the same run again.
 	code, _, stderr = call("grpo", "--config", filepath.Join(out, "config.yaml"), "--output_dir", filepath.Join(t.TempDir(), "twin"), "--json")

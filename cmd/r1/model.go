@@ -17,6 +17,7 @@ import (
 type modelFlags struct {
 	model, revision, device, isa string
 	threads                      int
+	bf16                         bool
 }
 
 func (f *modelFlags) add(cmd *cobra.Command) {
@@ -24,6 +25,7 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.revision, "revision", "", "of an id: branch, tag or commit; empty: main")
 	cmd.Flags().StringVar(&f.device, "device", "cpu", "where it runs")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "threads; 0: R1_THREADS, else one a core")
+	cmd.Flags().BoolVar(&f.bf16, "bf16", false, "compute products of weights in bf16, as a run with bf16: true does")
 	cmd.Flags().StringVar(&f.isa, "isa", "", "portable, avx2, avx512 or neon; empty: R1_ISA, else the best here")
 }
 
@@ -45,7 +47,11 @@ func (f *modelFlags) open(cmd *cobra.Command) (*model.LM, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := model.Load(dev, f.model, model.Options{})
+	var how model.Options
+	if f.bf16 {
+		how.DType = kernels.BF16
+	}
+	m, err := model.Load(dev, f.model, how)
 	if err != nil {
 		return nil, nil, errors.Join(err, dev.Close())
 	}

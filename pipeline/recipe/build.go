@@ -119,7 +119,7 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	p.Alarms = pipeline.DefaultAlarms()
 	p.Tripwires = pipeline.Tripwires{Every: g.Tripwires, Problems: 32}
 	config := Values(g)
-	if config["model"], err = mark(dir); err != nil {
+	if err := record(config, p.Policy, dir); err != nil {
 		return err
 	}
 	config["problems"] = fmt.Sprintf("%016x", p.Problems.Fingerprint(func(q reward.Problem) string { // all that a reward may read

@@ -13,12 +13,14 @@ type Machine struct {
 	Device  string `key:"device" help:"where it runs: cpu" run:"-"`
 	Threads int    `key:"threads" help:"threads; 0: one a core" run:"-"`
 	ISA     string `key:"isa" help:"portable, avx2, avx512 or neon; empty: the best here" run:"-"`
+	Class   string `key:"bf16_class" help:"how bf16 sums: fma or dot; empty: the fastest here. A run is resumed in the class it began in" run:"-"`
 }
 
 // Model is the policy's start.
 type Model struct {
 	Model    string `key:"model_name_or_path" help:"a Hugging Face model folder or hub id"`
 	Revision string `key:"model_revision" help:"branch, tag or commit of a hub id"`
+	BF16     bool   `key:"bf16" help:"products of weights in bf16, in sampler and trainer alike; master weights, sums and gradients stay fp32" run:"-"`
 }
 
 // Output is what a run leaves, and when.

@@ -135,7 +135,7 @@ func (g *Distill) prepare(ctx context.Context, from Sources, p *PreparedDistill)
 		return err
 	}
 	config := Values(g)
-	if config["model"], err = mark(dir); err != nil {
+	if err := record(config, p.Student, dir); err != nil {
 		return err
 	}
 	config["rows"], config["teachers_and_data"] = p.Rows, p.marks
@@ -283,7 +283,11 @@ func (g *Distill) teacher(ctx context.Context, from Sources, name, student strin
 	if sum, err = mark(dir); err != nil {
 		return nil, "", err
 	}
-	lm, err := model.Load(p.Student.Device(), dir, model.Options{})
+	var o model.Options
+	if g.BF16 {
+		o.DType = kernels.BF16
+	}
+	lm, err := model.Load(p.Student.Device(), dir, o)
 	if err != nil {
 		return nil, "", err
 	}

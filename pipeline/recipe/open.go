@@ -47,17 +47,29 @@ func openModel(ctx context.Context, at Machine, m Model, from Sources, c *closer
 	if filepath.Ext(dir) == ".gguf" {
 		return nil, "", fmt.Errorf("recipe: model_name_or_path is the file %s: a run needs a folder with a tokenizer beside the weights; r1 convert %s DIR makes one", dir, dir)
 	}
-	dev, err := kernels.Open(at.Device, kernels.Options{Threads: at.Threads, ISA: at.ISA})
+	dev, err := kernels.Open(at.Device, kernels.Options{Threads: at.Threads, ISA: at.ISA, BF16: at.Class})
 	if err != nil {
 		return nil, "", err
 	}
 	c.close = append(c.close, dev.Close)
-	base, err = model.Load(dev, dir, model.Options{})
-	if err != nil {
+	var o model.Options
+	if m.BF16 {
+		o.DType = kernels.BF16
+	}
+	if base, err = model.Load(dev, dir, o); err != nil {
 		return nil, "", err
 	}
 	c.close = append(c.close, base.Close)
 	return base, dir, nil
+}
+
+// record adds to a run's configuration what makes the policy's numbers: the mark of the folder it began as, and the class of bf16 if it computes in that.
+func record(config map[string]any, m *model.LM, dir string) (err error) {
+	if m.BF16() {
+		config["bf16"] = m.Device().BF16()
+	}
+	config["model"], err = mark(dir)
+	return err
 }
 
 // end is how much of each end of a file of weights a mark is made of.

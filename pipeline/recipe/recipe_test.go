@@ -81,6 +81,7 @@ learning_rate: 1.0e-05      # the flag wins
 lr_scheduler_type: cosine_with_min_lr
 lr_scheduler_kwargs: {min_lr_rate: 0.1}
 bf16: true
+tf32: true
 use_vllm: true
 reward_funcs: [accuracy, format, tag_count]
 reward_weights:
@@ -96,7 +97,8 @@ system_prompt: |
 `), fs, recipe.TRL)
 	require.NoError(t, err)
 	require.Len(t, ignored, 2)
-	require.Contains(t, strings.Join(ignored, "\n"), "bf16: computed in fp32")
+	require.Contains(t, strings.Join(ignored, "\n"), "tf32: computed in fp32")
+	require.True(t, g.BF16)
 	require.Equal(t, 2e-6, g.LearningRate)
 	require.Equal(t, 4, g.Samples)
 	require.Equal(t, []string{"accuracy", "format", "tag_count"}, g.Funcs)

@@ -151,7 +151,7 @@ func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
 		return err
 	}
 	config := Values(g)
-	if config["model"], err = mark(dir); err != nil {
+	if err := record(config, p.Policy, dir); err != nil {
 		return err
 	}
 	config["rows"], config["tokens"], config["data"] = p.Rows, p.Tokens, seen

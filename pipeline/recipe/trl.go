@@ -25,7 +25,7 @@ func ignored() map[string]string {
 			"use_transformers_paged", "cache_implementation", "ds3_gather_for_generation", "use_cache"},
 		memoryOnly: {"gradient_checkpointing", "gradient_checkpointing_kwargs", "torch_empty_cache_steps", "activation_offloading", "use_liger_kernel", "liger_kernel_config", "use_liger_loss", "per_device_eval_batch_size",
 			"eval_accumulation_steps", "auto_find_batch_size"},
-		precision: {"bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "tf32", "dtype", "torch_dtype", "cast_lm_head_to_fp32", "average_tokens_across_devices"},
+		precision: {"fp16", "bf16_full_eval", "fp16_full_eval", "tf32", "dtype", "torch_dtype", "cast_lm_head_to_fp32", "average_tokens_across_devices"},
 		placement: {"attn_implementation", "deepspeed", "fsdp", "fsdp_config", "accelerator_config", "parallelism_config", "ddp_backend", "ddp_timeout", "ddp_bucket_cap_mb", "ddp_broadcast_buffers",
 			"ddp_find_unused_parameters", "ddp_static_graph", "local_rank", "use_cpu", "torch_compile", "torch_compile_backend", "torch_compile_mode", "save_on_each_node", "log_on_each_node"},
 		loggingOnly: {"logging_steps", "logging_strategy", "logging_first_step", "logging_dir", "logging_nan_inf_filter", "log_level", "log_level_replica", "run_name", "project", "trackio_space_id",
