@@ -28,7 +28,7 @@ type Options struct {
 	MaxTokens   int     // of one completion, its end-of-sequence token included
 	Seed        uint64  // of the run: a draw is a function of it, the step, the row, the sample's number and the position
 	EOS         []int32 // ids that end a completion; nil: the model's
-	MaxSeqs     int     // sequences decoded at once; 0: 512. Results do not depend on it
+	MaxSeqs     int     // sequences decoded at once; 0: 512, or fewer where their keys and values would take over a quarter of the memory. Results do not depend on it
 	Workers     int     // rewards judged at once; 0: one a core
 	// Truncation restricts each draw to the likeliest words; Sample.Keep records which. With Temperature 0 it plays no part. It costs
 	// memory: 4 bytes for each word kept at each token. With TopK 50 that is 200 bytes a token; with TopP 0.99 at temperature 1 the
@@ -49,9 +49,6 @@ func New(policy *model.LM, o Options) *Engine {
 		for _, id := range policy.Config().EOS {
 			o.EOS = append(o.EOS, int32(id))
 		}
-	}
-	if o.MaxSeqs == 0 {
-		o.MaxSeqs = 512
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.NumCPU()
@@ -160,8 +157,8 @@ func (e *Engine) groups(req Request) ([]Group, error) {
 		return nil, fmt.Errorf("sampling: MaxTokens is %d, want at least 1", o.MaxTokens)
 	case req.Samples < 1:
 		return nil, fmt.Errorf("sampling: %d samples of each problem, want at least 1", req.Samples)
-	case o.MaxSeqs < 1:
-		return nil, fmt.Errorf("sampling: MaxSeqs is %d, want at least 1", o.MaxSeqs)
+	case o.MaxSeqs < 0:
+		return nil, fmt.Errorf("sampling: MaxSeqs is %d, want 1 or more, or 0 for as many as there is room for", o.MaxSeqs)
 	case req.Rows != nil && len(req.Rows) != len(req.Problems):
 		return nil, fmt.Errorf("sampling: %d rows for %d problems", len(req.Rows), len(req.Problems))
 	}
@@ -194,7 +191,8 @@ func (l live) sample() *Sample { return &l.group.Samples[l.number] }
 
 // decode runs all sequences to their ends and calls ended for each.
 func (e *Engine) decode(ctx context.Context, req Request, groups []Group, ended func(g *Group, i int)) error {
-	cache, err := e.policy.NewCache(e.cachePositions(groups))
+	limit := e.maxSeqs(groups)
+	cache, err := e.policy.NewCache(model.PageRows * cachePages(groups, e.options.MaxTokens, limit))
 	if err != nil {
 		return err
 	}
@@ -209,9 +207,9 @@ func (e *Engine) decode(ctx context.Context, req Request, groups []Group, ended 
 	prompts := map[*Group]*model.Seq{}
 	done, total := 0, len(waiting)
 	for len(active)+len(waiting) > 0 {
-		room := min(e.options.MaxSeqs-len(active), len(waiting))
-		fresh := waiting[:room]
-		waiting = waiting[room:]
+		n := admissible(waiting, limit-len(active), prompts)
+		fresh := waiting[:n]
+		waiting = waiting[n:]
 		err := e.policy.Device().Do(ctx, func(s *kernels.Scope) error {
 			return e.step(s.NoGrad(), req, cache, prompts, active, fresh, waiting)
 		})
@@ -237,15 +235,59 @@ func (e *Engine) decode(ctx context.Context, req Request, groups []Group, ended 
 	return nil
 }
 
-// cachePositions is what the most sequences there can be at once need, rounded up to pages, and the prompts being shared.
-func (e *Engine) cachePositions(groups []Group) int {
-	longest, seqs := 0, 0
+// prefillRows bounds the rows of prompts that are run at once, and with them the memory of it; a single prompt may have more.
+const prefillRows = 4096
+
+// admissible is how many of those waiting may join: at most room, their new prompts at most prefillRows.
+func admissible(waiting []live, room int, prompts map[*Group]*model.Seq) int {
+	var last *Group
+	rows := 0
+	for i, l := range waiting {
+		if i == room {
+			return i
+		}
+		if l.group != last && prompts[l.group] == nil {
+			if rows += len(l.group.Prompt); i > 0 && rows > prefillRows {
+				return i
+			}
+		}
+		last = l.group
+	}
+	return len(waiting)
+}
+
+// maxSeqs is how many sequences run at once.
+func (e *Engine) maxSeqs(groups []Group) int {
+	if e.options.MaxSeqs > 0 {
+		return e.options.MaxSeqs
+	}
+	longest := 0
 	for _, g := range groups {
 		longest = max(longest, len(g.Prompt))
-		seqs += len(g.Samples)
 	}
-	pages := (longest + e.options.MaxTokens + model.PageRows - 1) / model.PageRows
-	return (min(seqs, e.options.MaxSeqs) + min(len(groups), e.options.MaxSeqs) + 1) * pages * model.PageRows
+	n := int64(512)
+	if memory := e.policy.Device().Memory(); memory > 0 {
+		n = min(n, memory/4/(e.policy.Config().CacheBytes()*int64(model.PageRows*(pages(longest+e.options.MaxTokens)+1))))
+	}
+	return max(1, int(n))
+}
+
+func pages(positions int) int { return (positions + model.PageRows - 1) / model.PageRows }
+
+// cachePages is what can be in use at once. A group's sequences share the whole pages of its prompt; where they do not all run at once, any of
+// them may be the ones that do, and the prompt of one group may be kept for those that wait.
+func cachePages(groups []Group, maxTokens, limit int) int {
+	seqs, together, most := 0, 0, 0
+	for _, g := range groups {
+		all := pages(len(g.Prompt) + maxTokens)
+		seqs += len(g.Samples)
+		together += pages(len(g.Prompt)) + len(g.Samples)*(all-len(g.Prompt)/model.PageRows)
+		most = max(most, all+1)
+	}
+	if seqs <= limit {
+		return max(together, 1)
+	}
+	return min(together, (limit+1)*most)
 }
 
 // step draws one token for every active sequence and the first one for every fresh one.

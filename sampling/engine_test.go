@@ -361,3 +361,29 @@ func TestTruncatedSamplerIsTrainer(t *testing.T) {
 	_, err := sampling.Rollout(context.Background(), sampling.New(m, sampling.Options{Codec: codec{}, MaxTokens: 4, Truncation: kernels.Truncation{TopP: 1.5}}), sampling.Request{Problems: problems(1), Samples: 1})
 	require.ErrorContains(t, err, "top-p 1.5")
 }
+
+// Many prompts are run in parts, and a group's sequences share the pages of their prompt: ten times the problems cost what their sequences keep, no
+// more, and draw what they draw alone.
+func TestMemoryOfManyPrompts(t *testing.T) {
+	peak := func(n, samples int) (int64, []sampling.Group) {
+		m := tiny(t)
+		ps := make([]reward.Problem, n)
+		for i := range ps {
+			prompt := make([]byte, 100)
+			for j := range prompt {
+				prompt[j] = byte('0' + (i*7+j*3+i*j)%60)
+			}
+			ps[i] = reward.Problem{Prompt: string(prompt)}
+		}
+		before := m.Device().Stats().PeakBytes
+		groups := roll(t, m, sampling.Options{Temperature: 1, Seed: 3, MaxTokens: 4}, sampling.Request{Problems: ps, Samples: samples})
+		return m.Device().Stats().PeakBytes - before, groups
+	}
+	few, want := peak(40, 1)
+	many, groups := peak(400, 1)
+	require.Equal(t, want, groups[:40])
+	cache := model.Config{Layers: 2, KVHeads: 2, HeadDim: 16}.CacheBytes() * model.PageRows
+	require.Less(t, many-few, (400-40)*9*cache*5/4, "7 pages a sequence, one partial page of its prompt meanwhile, classes of sizes")
+	shared, _ := peak(40, 10)
+	require.Less(t, shared-few, 40*9*2*cache*5/4, "a page or two a sample beside its group's prompt")
+}

@@ -21,7 +21,8 @@ type Kept struct {
 // as with [Rollout], not on where the loop stops. After an error there is nothing more.
 func Reject(ctx context.Context, e *Engine, req Request, keep pick.Selector) iter.Seq2[Kept, error] {
 	return func(yield func(Kept, error) bool) {
-		if _, err := e.groups(req); err != nil { // what is wrong with the last problem is told before the first is drawn
+		groups, err := e.groups(req)
+		if err != nil { // what is wrong with the last problem is told before the first is drawn
 			yield(Kept{}, err)
 			return
 		}
@@ -29,7 +30,7 @@ func Reject(ctx context.Context, e *Engine, req Request, keep pick.Selector) ite
 		for i := len(rows); i < len(req.Problems); i++ {
 			rows = append(rows, uint32(i))
 		}
-		at := max(1, e.options.MaxSeqs/max(req.Samples, 1))
+		at := max(1, e.maxSeqs(groups)/max(req.Samples, 1))
 		for from := 0; from < len(req.Problems); from += at {
 			to := min(from+at, len(req.Problems))
 			part := req
