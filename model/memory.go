@@ -15,7 +15,9 @@ func (c Config) LoadBytes() int64 {
 func (c Config) InferBytes() int64 { return 4 * (1 + 2) * c.ParamCount() }
 
 // CacheBytes is what a cache keeps of one position: keys and values of every layer in fp32.
-func (c Config) CacheBytes() int64 { return 4 * 2 * int64(c.Layers) * int64(c.KVHeads) * int64(c.HeadDim) }
+func (c Config) CacheBytes() int64 {
+	return 4 * 2 * int64(c.Layers) * int64(c.KVHeads) * int64(c.HeadDim)
+}
 
 // LoRABytes is what LoRA training of the given rank keeps per step whatever the batch: the frozen weights as for inference, and
 // for A [rank, in] and B [out, rank] of every projection of attention and gated units the values, packed copies, gradients and
