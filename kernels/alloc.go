@@ -8,12 +8,16 @@ import (
 	"github.com/gor1/gor1/kernels/internal/native"
 )
 
-// block is one allocation. Blocks come in classes of sizes, four to each power of two, and a freed one waits for the next
-// request of its class, or of one up to half its size: steps ask for nearly the same sizes again and get the same memory.
+// block is one allocation.
 type block struct {
 	p     unsafe.Pointer
-	bytes int64 // the class
+	bytes int64  // what it takes, at least what was asked for
+	piece *piece // of the arena; nil: a small block, or one of its own
 }
+
+// smallBytes is up to where blocks come in classes of sizes, four to each power of two, and a freed one waits for the next request of
+// its class, or of one up to half its size. Larger ones are cut from the arena.
+const smallBytes = 256 << 10
 
 func sizeClass(bytes int64) int64 {
 	if bytes <= 256 {
@@ -23,42 +27,81 @@ func sizeClass(bytes int64) int64 {
 	return (bytes + step - 1) / step * step
 }
 
-func (d *Device) alloc(bytes int64) (block, error) {
-	class := sizeClass(bytes)
+func (d *Device) alloc(bytes int64) (b block, err error) {
 	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
 		return block{}, fmt.Errorf("device %s is closed", d.name)
+	case !reuse:
+		b.bytes = max(bytes, 1)
+		b.p, err = d.reserve(b.bytes)
+	case bytes <= smallBytes:
+		b, err = d.small(sizeClass(bytes))
+	default:
+		b, err = d.large((bytes + 255) / 256 * 256)
 	}
-	for c := class; c <= 2*class; c = sizeClass(c + 1) {
-		if l := d.free[c]; len(l) > 0 {
-			b := l[len(l)-1]
-			d.free[c] = l[:len(l)-1]
-			d.stats.CachedBytes -= c
-			d.taken(c)
-			d.mu.Unlock()
-			return b, nil
-		}
-	}
-	d.mu.Unlock()
-	p, err := d.be.Alloc(class)
 	if err != nil {
-		d.Trim()
-		if p, err = d.be.Alloc(class); err != nil {
-			return block{}, fmt.Errorf("%w; %d bytes are in use", err, d.Stats().LiveBytes)
-		}
+		return block{}, fmt.Errorf("%w; %d bytes are in use", err, d.stats.LiveBytes)
 	}
-	d.mu.Lock()
-	d.taken(class)
-	d.mu.Unlock()
-	return block{p, class}, nil
+	d.stats.LiveTensors++
+	d.stats.LiveBytes += b.bytes
+	d.stats.PeakBytes = max(d.stats.PeakBytes, d.stats.LiveBytes)
+	return b, nil
 }
 
-// taken counts a block; d.mu is held.
-func (d *Device) taken(class int64) {
-	d.stats.LiveTensors++
-	d.stats.LiveBytes += class
-	d.stats.PeakBytes = max(d.stats.PeakBytes, d.stats.LiveBytes)
+// small returns a block of a class; d.mu is held, as in all that follows.
+func (d *Device) small(class int64) (block, error) {
+	for c := class; c <= 2*class; c = sizeClass(c + 1) {
+		if l := d.free[c]; len(l) > 0 {
+			d.free[c] = l[:len(l)-1]
+			d.stats.CachedBytes -= c
+			return block{p: l[len(l)-1], bytes: c}, nil
+		}
+	}
+	p, err := d.reserve(class)
+	return block{p: p, bytes: class}, err
+}
+
+// large returns a block of the arena, which grows where no free piece is large enough. Segments of which nothing is in use are given up first where
+// the arena would become much larger than what was ever in use at once.
+func (d *Device) large(bytes int64) (block, error) {
+	x := d.arena.take(bytes)
+	if x == nil {
+		size := segment(bytes)
+		for d.arena.reserved+size > d.stats.PeakBytes/4*5+2*segmentBytes && d.giveUp() {
+		}
+		p, err := d.reserve(size)
+		if err != nil {
+			return block{}, err
+		}
+		d.stats.CachedBytes += size
+		x = d.arena.grow(p, size, bytes)
+	}
+	d.stats.CachedBytes -= x.bytes
+	return block{x.p, x.bytes, x}, nil
+}
+
+// reserve asks the backend for memory, a second time once what is kept for reuse was given back.
+func (d *Device) reserve(bytes int64) (unsafe.Pointer, error) {
+	p, err := d.be.Alloc(bytes)
+	if err != nil {
+		d.trim()
+		p, err = d.be.Alloc(bytes)
+	}
+	return p, err
+}
+
+// giveUp gives a segment back of which nothing is in use.
+func (d *Device) giveUp() bool {
+	before := d.arena.reserved
+	p := d.arena.spare()
+	if p == nil {
+		return false
+	}
+	d.stats.CachedBytes -= before - d.arena.reserved
+	_ = d.be.Release(p) // memory that Alloc returned: nothing to report
+	return true
 }
 
 func (d *Device) release(b block) {
@@ -66,20 +109,34 @@ func (d *Device) release(b block) {
 	defer d.mu.Unlock()
 	d.stats.LiveTensors--
 	d.stats.LiveBytes -= b.bytes
+	switch {
+	case !reuse:
+		_ = d.be.Release(b.p)
+		return
+	case b.piece != nil:
+		d.arena.give(b.piece)
+	default:
+		d.free[b.bytes] = append(d.free[b.bytes], b.p)
+	}
 	d.stats.CachedBytes += b.bytes
-	d.free[b.bytes] = append(d.free[b.bytes], b)
 }
 
 // Trim gives memory that is kept for reuse back to the system.
 func (d *Device) Trim() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.trim()
+}
+
+func (d *Device) trim() {
 	for class, l := range d.free {
-		for _, b := range l {
-			_ = d.be.Release(b.p) // memory that Alloc returned: nothing to report
+		for _, p := range l {
+			_ = d.be.Release(p)
 			d.stats.CachedBytes -= class
 		}
 		delete(d.free, class)
+	}
+	for d.giveUp() {
 	}
 }
 

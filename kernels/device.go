@@ -24,6 +24,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"github.com/gor1/gor1/kernels/internal/native"
 	"github.com/gor1/gor1/kernels/libtorch"
@@ -50,7 +51,7 @@ type Stats struct {
 	LiveTensors int64 // blocks of memory in use, views not counted
 	LiveBytes   int64 // their bytes
 	PeakBytes   int64 // the most there were
-	CachedBytes int64 // freed and kept for the next allocation of that size
+	CachedBytes int64 // freed and kept for the next allocations
 }
 
 // Device is an opened backend. Its methods are safe for many goroutines.
@@ -59,8 +60,9 @@ type Device struct {
 	info native.Info
 	name string
 
-	mu     sync.Mutex // the fields below
-	free   map[int64][]block
+	mu     sync.Mutex                 // the fields below
+	free   map[int64][]unsafe.Pointer // small blocks, by class
+	arena  arena                      // large ones
 	stats  Stats
 	closed bool
 }
@@ -94,7 +96,7 @@ func Open(name string, opts ...Options) (*Device, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("kernels: open %s: %w", name, err), be.Close())
 	}
-	return &Device{be: be, info: info, name: name, free: map[int64][]block{}}, nil
+	return &Device{be: be, info: info, name: name, free: map[int64][]unsafe.Pointer{}}, nil
 }
 
 // backend opens the backend of a device's name.
