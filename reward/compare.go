@@ -113,10 +113,17 @@ type Scorer interface {
 }
 
 // RewardModel scores completions with m, a batch being a group. show is the part of a sample that m reads: [Summary] for R1's
-// helpfulness model, [Whole] for its safety model (arXiv 2501.12948 v2, section 3.1). A sample that was cut or shows nothing is not shown
+// helpfulness model (arXiv 2501.12948 v2, section 3.1). A sample that was cut or shows nothing is not shown
 // to m, which never learnt to judge it: it gets the lowest score of its group, and none where nobody has one.
 func RewardModel(m Scorer, show func(s Sample) string) GroupFunc {
-	return NamedGroup("reward_model", func(ctx context.Context, group []Sample) ([]Score, error) {
+	return NamedGroup("reward_model", scoredBy(m, show))
+}
+
+// SafetyModel is [RewardModel] for one that reads the [Whole] completion, as R1's safety model does, under its own name.
+func SafetyModel(m Scorer) GroupFunc { return NamedGroup("safety_model", scoredBy(m, Whole)) }
+
+func scoredBy(m Scorer, show func(s Sample) string) GroupFunc {
+	return func(ctx context.Context, group []Sample) ([]Score, error) {
 		var prompts, texts []string
 		var shown, hollow []int
 		for i, s := range group {
@@ -152,7 +159,7 @@ func RewardModel(m Scorer, show func(s Sample) string) GroupFunc {
 			scores[i] = lowest
 		}
 		return scores, errors.Join(errs...)
-	})
+	}
 }
 
 // Whole is all of a completion.

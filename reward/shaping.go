@@ -164,14 +164,35 @@ func Gate(gate, f Func) Func {
 // function is not scored, and the error says which.
 func Route(column string, to map[string]Func) Func {
 	return func(ctx context.Context, s Sample) (Score, error) {
-		name, ok := s.Problem.Columns[column].(string)
-		if !ok {
-			return Score{}, fmt.Errorf("reward: problem %q: column %q is %v, want the name of a reward", s.Problem.ID, column, s.Problem.Columns[column])
-		}
-		f := to[name]
-		if f == nil {
-			return Score{}, fmt.Errorf("reward: problem %q: column %q is %q, which names no reward", s.Problem.ID, column, name)
+		f, err := routed(column, to, s.Problem)
+		if err != nil {
+			return Score{}, err
 		}
 		return safely(ctx, f, s)
 	}
+}
+
+// RouteGroup is [Route] for functions that compare a group, whose samples have one problem.
+func RouteGroup(column string, to map[string]GroupFunc) GroupFunc {
+	return func(ctx context.Context, group []Sample) ([]Score, error) {
+		if len(group) == 0 {
+			return nil, nil
+		}
+		f, err := routed(column, to, group[0].Problem)
+		if err != nil {
+			return make([]Score, len(group)), err
+		}
+		return safelyGroup(ctx, f, group)
+	}
+}
+
+func routed[F any](column string, to map[string]F, p Problem) (f F, err error) {
+	name, ok := p.Columns[column].(string)
+	if !ok {
+		return f, fmt.Errorf("reward: problem %q: column %q is %v, want the name of a reward", p.ID, column, p.Columns[column])
+	}
+	if f, ok = to[name]; !ok {
+		return f, fmt.Errorf("reward: problem %q: column %q is %q, which names no reward", p.ID, column, name)
+	}
+	return f, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -61,6 +62,7 @@ func (g *GRPO) Complete(fs *pflag.FlagSet) error {
 type Prepared struct {
 	pipeline.GRPO
 	closers
+	ruled []string // the routes whose rows HeldOut.Score can tell right from wrong
 }
 
 // Sources are where models and data sets that are not folders come from.
@@ -101,6 +103,16 @@ func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
 	train, held, err := g.problems(ctx, from, p, f, c)
 	if err != nil {
 		return err
+	}
+	if err := g.onRoute(append(train[:len(train):len(train)], held...)); err != nil {
+		return err
+	}
+	if g.RouteColumn != "" {
+		all := len(held)
+		held = slices.DeleteFunc(held, func(q reward.Problem) bool { return !slices.Contains(p.ruled, fmt.Sprint(q.Columns[g.RouteColumn])) })
+		if len(held) < all {
+			p.note("%d of %d held-out rows are judged by no rule and are not measured", all-len(held), all)
+		}
 	}
 	if err := g.Problems.order(train); err != nil {
 		return err

@@ -39,6 +39,21 @@ func textModel(t *testing.T) string {
 	return dir
 }
 
+// scoreModel is a small random reward model with the same tokenizer.
+func scoreModel(t *testing.T) string {
+	dir := textModel(t)
+	dev, err := kernels.Open("cpu")
+	require.NoError(t, err)
+	lm, err := model.Load(dev, dir, model.Options{})
+	require.NoError(t, err)
+	m, err := model.NewScorer(lm, 0.5, 1)
+	require.NoError(t, err)
+	require.NoError(t, m.Save(dir))
+	require.NoError(t, m.Close())
+	require.NoError(t, dev.Close())
+	return dir
+}
+
 func write(t *testing.T, dir, name, text string) string {
 	path := filepath.Join(dir, name)
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
@@ -289,6 +304,59 @@ func TestHeldOutScore(t *testing.T) {
 	}
 	_, err := grpo(t, m, data, "--eval_dataset_name", data, "--eval_samples", "4")
 	require.ErrorContains(t, err, "greedy completions of a prompt are all the same")
+}
+
+// A column routes rows to the rewards that can judge them; what no rule can tell right from wrong is not measured. Functions that judge alone and
+// functions that compare are routed alike.
+func TestRewardRoutes(t *testing.T) {
+	m := textModel(t)
+	rows := `{"prompt":"two","answer":"2","scenario":"reasoning"}` + "\n" + `{"prompt":"hello","answer":"","scenario":"general"}` + "\n"
+	train := write(t, t.TempDir(), "train.jsonl", rows)
+	scorer := scoreModel(t)
+	routes := []string{
+		"--reward_funcs", "accuracy,format,reward_model,safety_model", "--reward_weights", "1,0.5,2,3", "--reward_model_path", scorer, "--safety_model_path", scorer, "--eval_dataset_name", train,
+		"--reward_route_column", "scenario", "--reward_routes", `{"reasoning":["accuracy","length"],"general":["reward_model","safety_model"]}`,
+	}
+	_, err := grpo(t, m, train, routes...)
+	require.ErrorContains(t, err, `"reasoning" has length, which is not among reward_funcs`)
+	routes[len(routes)-1] = strings.Replace(routes[len(routes)-1], `"length"`, `"format_reward"`, 1) // another name of format
+	p, err := grpo(t, m, train, routes...)
+	require.NoError(t, err)
+	require.Len(t, p.HeldOut.Problems, 1)
+	require.Contains(t, strings.Join(p.Notes, "\n"), "1 of 2 held-out rows are judged by no rule")
+	names := func(prompt string) string {
+		for i := range p.Problems.Len() {
+			q, _ := p.Problems.At(uint64(i))
+			if q.Prompt != prompt {
+				continue
+			}
+			group := []reward.Sample{{Problem: q, Completion: "<think>so</think><answer>2</answer>"}, {Problem: q, Completion: "<think>well</think><answer>3 and more</answer>"}}
+			one := reward.Evaluate(context.Background(), p.Score, group[0])
+			var parts []string
+			for _, part := range one.Parts {
+				parts = append(parts, part.Name)
+			}
+			for _, part := range reward.EvaluateGroup(context.Background(), p.Compare, group)[0].Parts {
+				parts = append(parts, part.Name)
+			}
+			return strings.Join(parts, " ")
+		}
+		return ""
+	}
+	require.Equal(t, "accuracy format", names("two"))
+	require.Equal(t, "reward_model safety_model", names("hello"))
+
+	for want, change := range map[string][]string{
+		"go together":                   {"--reward_route_column", ""},
+		"safety_model judges no row":    {"--reward_routes", `{"reasoning":["accuracy","format"],"general":["reward_model"]}`},
+		`"general" is reward_model`:     {"--reward_routes", `{"reasoning":["accuracy","format"],"general":"reward_model"}`},
+		"train.jsonl:2: the column":     {"--reward_routes", `{"reasoning":["accuracy","format","reward_model","safety_model"]}`},
+		"train.jsonl:1: the column":     {"--reward_route_column", "domain"},
+		"safety_model_path: the folder": {"--safety_model_path", ""},
+	} {
+		_, err := grpo(t, m, train, append(routes, change...)...)
+		require.ErrorContains(t, err, want)
+	}
 }
 
 // A curriculum is read from CSV, too, where a number is text.

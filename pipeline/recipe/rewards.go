@@ -24,25 +24,28 @@ import (
 
 // Rewards are the functions that judge completions, by name, and their constants under open-r1's names.
 type Rewards struct {
-	Funcs        []string  `key:"reward_funcs" help:"names, see docs/rewards.md; their weighted sum is the reward"`
-	Weights      []float64 `key:"reward_weights" help:"one a function; absent: 1 each"`
-	CosineMinBad float64   `key:"cosine_min_value_wrong" help:"cosine: a wrong answer of the greatest length"`
-	CosineMaxBad float64   `key:"cosine_max_value_wrong" help:"cosine: a wrong answer of length 0"`
-	CosineMin    float64   `key:"cosine_min_value_correct" help:"cosine: a right answer of the greatest length"`
-	CosineMax    float64   `key:"cosine_max_value_correct" help:"cosine: a right answer of length 0"`
-	CosineLen    float64   `key:"cosine_max_len" help:"cosine: the greatest length, in characters as open-r1 counts"`
-	NGrams       int       `key:"repetition_n_grams" help:"repetition_penalty: words of an n-gram"`
-	MaxPenalty   float64   `key:"repetition_max_penalty" help:"repetition_penalty: of a text that only repeats"`
-	Language     string    `key:"reward_language" help:"language_consistency: prompt (the question's own), or a code such as en, zh"`
-	Command      []string  `key:"reward_command" help:"command: a program that reads rows and writes numbers, see docs/rewards.md"`
-	URL          string    `key:"reward_url" help:"http: a server that scores rows"`
-	JudgeURL     string    `key:"judge_url" help:"llm_judge: a server's chat completions, e.g. http://localhost:8000/v1/chat/completions; its key is R1_REWARD_KEY"`
-	JudgeModel   string    `key:"judge_model" help:"llm_judge: the model's name there"`
-	JudgeBudget  int       `key:"judge_budget" help:"llm_judge: requests in all; 0: no limit"`
-	RewardModel  string    `key:"reward_model_path" help:"reward_model: a folder with a scalar head"`
-	UnsafeCode   bool      `key:"unsafe_code_exec" help:"code: run programs where no sandbox can be had"`
-	Tripwires    int       `key:"tripwire_steps" help:"steps between looks at what answers without content would earn; 0: only before the first step"`
-	SoftCache    int       `key:"soft_punish_cache" help:"soft_overlong_punishment: tokens before max_completion_length from where it grows"`
+	Funcs        []string       `key:"reward_funcs" help:"names, see docs/rewards.md; their weighted sum is the reward"`
+	Weights      []float64      `key:"reward_weights" help:"one a function; absent: 1 each"`
+	RouteColumn  string         `key:"reward_route_column" help:"a column whose value says which of reward_funcs judge a row"`
+	Routes       map[string]any `key:"reward_routes" help:"value of that column: names, such as {\"reasoning\": [\"accuracy\", \"format\"], \"general\": [\"reward_model\", \"safety_model\"]}"`
+	CosineMinBad float64        `key:"cosine_min_value_wrong" help:"cosine: a wrong answer of the greatest length"`
+	CosineMaxBad float64        `key:"cosine_max_value_wrong" help:"cosine: a wrong answer of length 0"`
+	CosineMin    float64        `key:"cosine_min_value_correct" help:"cosine: a right answer of the greatest length"`
+	CosineMax    float64        `key:"cosine_max_value_correct" help:"cosine: a right answer of length 0"`
+	CosineLen    float64        `key:"cosine_max_len" help:"cosine: the greatest length, in characters as open-r1 counts"`
+	NGrams       int            `key:"repetition_n_grams" help:"repetition_penalty: words of an n-gram"`
+	MaxPenalty   float64        `key:"repetition_max_penalty" help:"repetition_penalty: of a text that only repeats"`
+	Language     string         `key:"reward_language" help:"language_consistency: prompt (the question's own), or a code such as en, zh"`
+	Command      []string       `key:"reward_command" help:"command: a program that reads rows and writes numbers, see docs/rewards.md"`
+	URL          string         `key:"reward_url" help:"http: a server that scores rows"`
+	JudgeURL     string         `key:"judge_url" help:"llm_judge: a server's chat completions, e.g. http://localhost:8000/v1/chat/completions; its key is R1_REWARD_KEY"`
+	JudgeModel   string         `key:"judge_model" help:"llm_judge: the model's name there"`
+	JudgeBudget  int            `key:"judge_budget" help:"llm_judge: requests in all; 0: no limit"`
+	RewardModel  string         `key:"reward_model_path" help:"reward_model: a folder with a scalar head, which reads the answer without the reasoning (R1: helpfulness)"`
+	SafetyModel  string         `key:"safety_model_path" help:"safety_model: one that reads the whole completion (R1: harmlessness)"`
+	UnsafeCode   bool           `key:"unsafe_code_exec" help:"code: run programs where no sandbox can be had"`
+	Tripwires    int            `key:"tripwire_steps" help:"steps between looks at what answers without content would earn; 0: only before the first step"`
+	SoftCache    int            `key:"soft_punish_cache" help:"soft_overlong_punishment: tokens before max_completion_length from where it grows"`
 }
 
 func defaultRewards() Rewards {
@@ -78,14 +81,21 @@ var rewardNames = map[string]func(j *judges) (reward.Func, reward.GroupFunc, err
 		c := reward.CosineConfig{RightShort: j.CosineMax, RightLong: j.CosineMin, WrongShort: j.CosineMaxBad, WrongLong: j.CosineMinBad, Max: int(j.CosineLen), Length: reward.CharacterCount}
 		return reward.Cosine(c, reward.Math)
 	}),
-	"length":       compared(func(*judges) reward.GroupFunc { return reward.Brevity(reward.Math, reward.TokenCount) }),
-	"majority":     compared(func(j *judges) reward.GroupFunc { return reward.Majority(reward.FinalAnswer, j.math) }),
-	"code":         (*judges).share,
-	"binary_code":  (*judges).passes,
-	"llm_judge":    (*judges).judge,
-	"reward_model": (*judges).model,
-	"command":      (*judges).command,
-	"http":         (*judges).http,
+	"length":      compared(func(*judges) reward.GroupFunc { return reward.Brevity(reward.Math, reward.TokenCount) }),
+	"majority":    compared(func(j *judges) reward.GroupFunc { return reward.Majority(reward.FinalAnswer, j.math) }),
+	"code":        (*judges).share,
+	"binary_code": (*judges).passes,
+	"llm_judge":   (*judges).judge,
+	"reward_model": func(j *judges) (reward.Func, reward.GroupFunc, error) {
+		m, err := j.model("reward_model", j.RewardModel)
+		return nil, reward.RewardModel(m, reward.Summary), err
+	},
+	"safety_model": func(j *judges) (reward.Func, reward.GroupFunc, error) {
+		m, err := j.model("safety_model", j.SafetyModel)
+		return nil, reward.SafetyModel(m), err
+	},
+	"command": (*judges).command,
+	"http":    (*judges).http,
 }
 
 // rewardAliases are names that TRL and open-r1 use for the same functions.
@@ -203,28 +213,29 @@ func (s spent) Restore(dir string) error {
 	return nil
 }
 
-// model is a scalar head on a language model, which sees the answer without the reasoning, as R1's helpful reward model does.
-func (j *judges) model() (reward.Func, reward.GroupFunc, error) {
-	if j.RewardModel == "" {
-		return nil, nil, errors.New("recipe: reward_model needs reward_model_path: the folder of a sequence classifier with one label")
+// model is a scalar head on a language model.
+func (j *judges) model(name, dir string) (m sft.RewardModel, err error) {
+	if dir == "" {
+		return m, fmt.Errorf("recipe: %s needs %s_path: the folder of a sequence classifier with one label", name, name)
 	}
-	tok, err := tokenizer.Load(j.RewardModel)
+	tok, err := tokenizer.Load(dir)
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
-	m, err := model.LoadScorer(j.p.Policy.Device(), j.RewardModel, model.Options{})
+	scorer, err := model.LoadScorer(j.p.Policy.Device(), dir, model.Options{})
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
-	j.p.close = append(j.p.close, m.Close)
-	encode := func(prompt, completion string) ([]int32, error) {
+	j.p.close = append(j.p.close, scorer.Close)
+	m.Model = scorer
+	m.Encode = func(prompt, completion string) ([]int32, error) {
 		ids := tok.Encode(prompt+completion, true)
 		if eos := tok.EOS(); len(eos) > 0 && (len(ids) == 0 || !slices.Contains(eos, ids[len(ids)-1])) {
 			ids = append(ids, eos[0])
 		}
 		return ids, nil
 	}
-	return nil, reward.RewardModel(sft.RewardModel{Model: m, Encode: encode}, reward.Summary), nil
+	return m, nil
 }
 
 func (j *judges) command() (reward.Func, reward.GroupFunc, error) {
@@ -268,8 +279,11 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 	if len(g.Weights) > 0 && len(g.Weights) != len(g.Funcs) {
 		return nil, nil, fmt.Errorf("recipe: %d reward_weights for %d reward_funcs", len(g.Weights), len(g.Funcs))
 	}
-	var alone []reward.Func
-	var compared []reward.GroupFunc
+	routes, err := g.routes()
+	if err != nil {
+		return nil, nil, err
+	}
+	alone, compared := map[string][]reward.Func{}, map[string][]reward.GroupFunc{}
 	for i, name := range g.Funcs {
 		if to, ok := rewardAliases[name]; ok {
 			name = to
@@ -283,16 +297,18 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 			return nil, nil, err
 		}
 		if name == "accuracy" || p.HeldOut.Score == nil && (name == "binary_code" || name == "code") {
-			p.HeldOut.Score = f
+			p.HeldOut.Score, p.ruled = f, routes.to(name)
 		}
 		weight := 1.0
 		if len(g.Weights) > 0 {
 			weight = g.Weights[i]
 		}
-		if f != nil {
-			alone = append(alone, reward.Weight(weight, f))
-		} else {
-			compared = append(compared, reward.WeightGroup(weight, c))
+		for _, value := range routes.to(name) {
+			if f != nil {
+				alone[value] = append(alone[value], reward.Weight(weight, f))
+			} else {
+				compared[value] = append(compared[value], reward.WeightGroup(weight, c))
+			}
 		}
 	}
 	if p.HeldOut.Score == nil {
@@ -300,13 +316,100 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 	}
 	var score reward.Func
 	var compare reward.GroupFunc
-	if len(alone) > 0 {
-		score = reward.Sum(alone...)
-	}
-	if len(compared) > 0 {
-		compare = reward.SumGroup(compared...)
+	switch {
+	case len(routes) > 0:
+		one, group := map[string]reward.Func{}, map[string]reward.GroupFunc{}
+		for value := range routes {
+			one[value], group[value] = reward.Sum(alone[value]...), reward.SumGroup(compared[value]...)
+		}
+		if len(alone) > 0 {
+			score = reward.Route(g.RouteColumn, one)
+		}
+		if len(compared) > 0 {
+			compare = reward.RouteGroup(g.RouteColumn, group)
+		}
+	default:
+		if len(alone) > 0 {
+			score = reward.Sum(alone[everyRow]...)
+		}
+		if len(compared) > 0 {
+			compare = reward.SumGroup(compared[everyRow]...)
+		}
 	}
 	return score, compare, nil
+}
+
+// routes are the names of rewards by the value of reward_route_column; empty: every reward judges every row.
+type routes map[string][]string
+
+// everyRow is the value of rows where there are no routes.
+const everyRow = ""
+
+// to are the values whose rows a reward judges.
+func (r routes) to(name string) []string {
+	if len(r) == 0 {
+		return []string{everyRow}
+	}
+	var values []string
+	for value, names := range r {
+		if slices.Contains(names, name) {
+			values = append(values, value)
+		}
+	}
+	slices.Sort(values)
+	return values
+}
+
+// routes reads reward_routes: every name is one of reward_funcs, and every one of those judges something.
+func (r Rewards) routes() (routes, error) {
+	if (r.RouteColumn == "") != (len(r.Routes) == 0) {
+		return nil, errors.New("recipe: reward_route_column and reward_routes go together: a column, and the rewards for each of its values")
+	}
+	canonical := func(name string) string {
+		if to, ok := rewardAliases[name]; ok {
+			return to
+		}
+		return name
+	}
+	known, used := map[string]bool{}, map[string]bool{}
+	for _, name := range r.Funcs {
+		known[canonical(name)] = true
+	}
+	all := routes{}
+	for _, value := range slices.Sorted(maps.Keys(r.Routes)) {
+		list, ok := r.Routes[value].([]any)
+		if !ok || len(list) == 0 {
+			return nil, fmt.Errorf("recipe: reward_routes: %q is %v, want a list of names from reward_funcs", value, r.Routes[value])
+		}
+		for _, v := range list {
+			text, _ := v.(string)
+			name := canonical(text)
+			if !known[name] {
+				return nil, fmt.Errorf("recipe: reward_routes: %q has %v, which is not among reward_funcs (%s)", value, v, strings.Join(r.Funcs, ", "))
+			}
+			all[value], used[name] = append(all[value], name), true
+		}
+	}
+	for _, name := range r.Funcs {
+		if len(all) > 0 && !used[canonical(name)] {
+			return nil, fmt.Errorf("recipe: reward_funcs: %s judges no row: no route has it", name)
+		}
+	}
+	return all, nil
+}
+
+// onRoute refuses problems that no route is for.
+func (r Rewards) onRoute(problems []reward.Problem) error {
+	if r.RouteColumn == "" {
+		return nil
+	}
+	for _, p := range problems {
+		value, ok := p.Columns[r.RouteColumn].(string)
+		if _, known := r.Routes[value]; !ok || !known {
+			return fmt.Errorf("recipe: %s: the column %s is %#v, want one of those in reward_routes: %s", p.ID, r.RouteColumn, p.Columns[r.RouteColumn], strings.Join(slices.Sorted(maps.Keys(r.Routes)), ", "))
+		}
+	}
+	return nil
 }
 
 // RewardNames lists the names of rewards.
