@@ -47,6 +47,7 @@ stages:
   - {name: merged, kind: merge, config: {sources: ["@traces=1", "%[4]s=2"], rows: 12}}
   - {name: second, kind: sft, from: base, config: {dataset_name: "@merged", max_steps: 2, learning_rate: 1e-3}}
   - {name: student, kind: distill, config: {model_name_or_path: %[2]s, dataset_name: "@traces", max_steps: 2}}
+  - {name: taught, kind: distill, from: base, config: {mode: logits, teacher_model_name_or_path: "@second", dataset_name: %[4]s, max_completion_length: 4, max_steps: 2}}
   - {name: last, kind: eval, from: student, config: {dataset_name: %[3]s, max_completion_length: 4, prompt_template: none, max_prompt_length: 30}}
 `, out, model, problems(t), texts)
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
@@ -65,7 +66,7 @@ func TestPipeline(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(line), &p))
 		plan = append(plan, p)
 	}
-	require.Len(t, plan, 7)
+	require.Len(t, plan, 8)
 	require.Equal(t, "[rl@best]", plan[2].From)
 	require.Equal(t, "[base traces]", plan[3].From)
 	require.Equal(t, "[traces]", plan[5].From, "a student has a model of its own")
@@ -76,11 +77,12 @@ func TestPipeline(t *testing.T) {
 	require.Zero(t, code, stderr)
 	ledger, err := pipeline.ReadLedger(out)
 	require.NoError(t, err)
-	require.Len(t, ledger, 8)
+	require.Equal(t, "[base second]", plan[6].From, "the student and its teacher")
+	require.Len(t, ledger, 9)
 	require.Equal(t, 4.0, ledger[2].Output.Scores["steps"], "nothing is ever right: converged after the first measurement and three more")
 	require.Contains(t, ledger[4].Output.Scores, "tokens: self")
 	require.Equal(t, ledger[0].Output.Last, ledger[5].Inputs[0], "the second SFT starts from the base again")
-	require.FileExists(t, filepath.Join(out, "07-last", "eval.json"))
+	require.FileExists(t, filepath.Join(out, "08-last", "eval.json"))
 	page, err := os.ReadFile(filepath.Join(out, "report.html"))
 	require.NoError(t, err)
 	require.Contains(t, string(page), "<svg")

@@ -156,8 +156,12 @@ func (g *SFT) cost(params int64) (bytes int64, flop float64) {
 	return 24 * params, 6 * float64(params) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * float64(g.Length)
 }
 
-// distill is R1's distillation: SFT of another model, the student of model_name_or_path, on traces.
+// distill is R1's distillation: SFT of another model, the student of model_name_or_path, on traces. With mode logits it is r1 distill's: the student
+// learns the distributions of a teacher, which may be a stage's output.
 func (l *Line) distill(s LineStage, c stageConfig, from Sources) (stageRun, error) {
+	if keys, _ := c.values().(map[string]any); keys["mode"] == "logits" {
+		return l.logits(s, c, from)
+	}
 	g := NewSFT()
 	fs := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
 	Bind(fs, g)
@@ -168,6 +172,65 @@ func (l *Line) distill(s LineStage, c stageConfig, from Sources) (stageRun, erro
 		return stageRun{}, errors.New("model_name_or_path is missing: the student that learns from the traces")
 	}
 	return l.sft(s, c, from)
+}
+
+func (l *Line) logits(s LineStage, c stageConfig, from Sources) (stageRun, error) {
+	build := func(in []string) (*Distill, error) {
+		g := NewDistill()
+		fs := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
+		Bind(fs, g)
+		err := c.bind(fs, TRLDistill, in)
+		g.Machine = l.Machine
+		return g, err
+	}
+	g, err := build(nil)
+	if err != nil {
+		return stageRun{}, err
+	}
+	own := g.Model.Model != ""
+	if own == (s.From != "") {
+		return stageRun{}, errors.New("the student is model_name_or_path, or what from names: give one of them")
+	}
+	if g.TeacherPath == "" && len(g.Teachers) == 0 {
+		return stageRun{}, errors.New("teacher_model_name_or_path is missing: a model, or @STAGE")
+	}
+	return stageRun{own: own, cost: g.cost, run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
+		start := ""
+		if !own {
+			start, in = in[0], in[1:]
+		}
+		g, err := build(in)
+		if err != nil {
+			return out, err
+		}
+		if !own {
+			g.Model.Model = start
+		}
+		p, err := g.Prepare(ctx, Sources{Data: from.Data, Model: from.Model})
+		if err != nil {
+			return out, err
+		}
+		defer func() { err = errors.Join(err, p.Close()) }()
+		if err := dir.WriteFile("config.yaml", func(w io.Writer) error { return Write(w, g) }); err != nil {
+			return out, err
+		}
+		tokens := 0
+		res, err := p.Run(ctx, dir, func(st pipeline.DistillStep) {
+			tokens += st.Stats.Tokens
+			l.watch(s.Name, st.Step, "divergence %.4f", st.Stats.Divergence)
+		})
+		out = pipeline.Output{Last: res.Checkpoint, Best: res.Best, Scores: map[string]float64{"steps": float64(res.Steps), "rows": float64(p.Rows), "trained_tokens": float64(tokens)}}
+		if len(p.HeldOut) > 0 {
+			out.Scores["eval_loss"] = res.Measured.Loss
+		}
+		return out, err
+	}}, nil
+}
+
+// cost bounds memory and work: the student samples, both read, it is trained. Teachers count as models of its size.
+func (g *Distill) cost(params int64) (bytes int64, flop float64) {
+	length := float64(g.MaxTokens + g.Length)
+	return (24 + 12*int64(max(1, len(g.Teachers)))) * params, (2*g.Lambda + 2 + 6) * float64(params) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * length
 }
 
 // selection is what a stage of kind sample keeps.
