@@ -82,6 +82,7 @@ func (g *GRPO) Prepare(ctx context.Context, from Sources) (*Prepared, error) {
 }
 
 func (g *GRPO) prepare(ctx context.Context, from Sources, p *Prepared) error {
+	p.reportTo(g.ReportTo, g.Dir)
 	dir, err := g.openModel(ctx, from, p)
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ type Teaching struct {
 	DeviceBatch  int      `key:"per_device_train_batch_size" help:"sequences; times gradient_accumulation_steps: those of an optimiser step"`
 	Accumulate   int      `key:"gradient_accumulation_steps" help:"see per_device_train_batch_size"`
 	MicroTokens  int      `key:"micro_tokens" help:"rows of one pass; memory, not results" run:"-"`
-	ReportTo     string   `key:"report_to" help:"TensorBoard events are always written" run:"-"`
+	ReportTo     []string `key:"report_to" help:"TensorBoard events are always written" run:"-"`
 }
 
 // NewDistill is the recipe with every value at its default: on-policy, reverse KL, as TRL's DistillationConfig.
@@ -57,7 +57,7 @@ func NewDistill() *Distill {
 	texts := NewSFT().Texts
 	return &Distill{
 		Machine: Machine{Device: "cpu"}, Model: Model{Revision: "main"}, Output: defaultOutput(), Optimizer: defaultOptimizer(1e-6), Adapter: Adapter{Rank: 16, Alpha: 32}, Texts: texts,
-		Teaching: Teaching{Mode: "logits", TeacherRev: "main", Lambda: 1, Beta: 1, Temperature: 1, TopP: 1, MaxTokens: 512, DeviceBatch: 8, Accumulate: 1, MicroTokens: 2048, ReportTo: "tensorboard"},
+		Teaching: Teaching{Mode: "logits", TeacherRev: "main", Lambda: 1, Beta: 1, Temperature: 1, TopP: 1, MaxTokens: 512, DeviceBatch: 8, Accumulate: 1, MicroTokens: 2048, ReportTo: []string{"tensorboard"}},
 		Teacher:  defaultTeacher(),
 	}
 }
@@ -71,7 +71,7 @@ var TRLDistill = Foreign{
 		"eos_token": "give it in the model's tokenizer_config.json", "seq_kd": "let the teacher write: r1 sample, or r1 distill --mode traces; then r1 sft",
 		"teacher_model_init_kwargs": "give the values in the teacher's config.json",
 	}),
-	Harmless: with(harmless, map[string][]string{"seq_kd": {"false"}}),
+	Harmless: with(TRLSFT.Harmless, map[string][]string{"seq_kd": {"false"}}),
 }
 
 // PreparedDistill is a stage that is ready to run. Close frees the models and the device.
@@ -102,6 +102,7 @@ func (g *Distill) prepare(ctx context.Context, from Sources, p *PreparedDistill)
 	if !(g.Lambda >= 0 && g.Lambda <= 1) || !(g.Beta >= 0 && g.Beta <= 1) || !(g.Temperature > 0) || g.MaxTokens < 1 {
 		return fmt.Errorf("recipe: lmbda is %g, beta %g, temperature %g and max_completion_length %d: want 0 to 1, 0 to 1, more than 0 and at least 1", g.Lambda, g.Beta, g.Temperature, g.MaxTokens)
 	}
+	p.reportTo(g.ReportTo, g.Dir)
 	base, dir, err := openModel(ctx, g.Machine, g.Model, from, &p.closers)
 	if err != nil {
 		return err

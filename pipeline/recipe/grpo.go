@@ -118,7 +118,7 @@ type Objective struct {
 	Print         *int     `key:"num_completions_to_print" help:"completions shown now and then" run:"-"`
 	PrintEvery    int      `key:"print_steps" help:"steps between them" run:"-"`
 	LogRollouts   bool     `key:"log_completions" help:"write every step's completions to rollouts/" run:"-"`
-	ReportTo      string   `key:"report_to" help:"TensorBoard events are always written" run:"-"`
+	ReportTo      []string `key:"report_to" help:"TensorBoard events are always written" run:"-"`
 }
 
 // NewGRPO is the recipe with every value at its default.
@@ -132,7 +132,7 @@ func NewGRPO() *GRPO {
 		Sampling: Sampling{Samples: 8, MaxTokens: 512, Temperature: 1, TopP: 1},
 		Objective: Objective{
 			Loss: "dapo", Level: "token", ScaleRewards: "group", KL: "k3", KLHorizon: 10_000, Estimator: "group", EntropyMax: 1, EntropyDelta: 0.005, EntropyTarget: 0.2, Unbiased: true, Epsilon: 0.2, SapoPos: 1, SapoNeg: 1.05, VespoKPos: 2, VespoLPos: 3, VespoKNeg: 3, VespoLNeg: 2,
-			TopEntropy: 1, SyncSteps: 512, SyncAlpha: 0.6, Iterations: 1, DeviceBatch: 8, Accumulate: 1, Preflight: 64, Print: &three, PrintEvery: 50, LogRollouts: true, ReportTo: "tensorboard",
+			TopEntropy: 1, SyncSteps: 512, SyncAlpha: 0.6, Iterations: 1, DeviceBatch: 8, Accumulate: 1, Preflight: 64, Print: &three, PrintEvery: 50, LogRollouts: true, ReportTo: []string{"tensorboard"},
 		},
 	}
 }

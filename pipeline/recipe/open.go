@@ -33,6 +33,19 @@ func (c *closers) note(format string, args ...any) {
 	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
 }
 
+// reportTo tells where the curves are that a run was asked to send elsewhere.
+func (c *closers) reportTo(names []string, dir string) {
+	for _, name := range names {
+		switch name {
+		case "wandb":
+			c.note("report_to wandb: nothing is sent while training; wandb sync %s sends the TensorBoard events there", dir)
+		case "tensorboard", "none", "all":
+		default:
+			c.note("report_to %s: nothing is sent; the curves are TensorBoard events in %s (tensorboard --logdir %s), the numbers in metrics.jsonl", name, dir, dir)
+		}
+	}
+}
+
 // openModel opens the device and loads a model, a folder or what from finds under its name.
 func openModel(ctx context.Context, at Machine, m Model, from Sources, c *closers) (base *model.LM, dir string, err error) {
 	if m.Model == "" {

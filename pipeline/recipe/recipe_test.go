@@ -72,6 +72,31 @@ func TestEveryTRLKey(t *testing.T) {
 	}
 }
 
+// Whole configurations as TRL writes them, every key at its default, are read: nothing in them asks for other mathematics.
+func TestTRLDefaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		recipe  any
+		foreign recipe.Foreign
+	}{"grpo": {recipe.NewGRPO(), recipe.TRL}, "sft": {recipe.NewSFT(), recipe.TRLSFT}, "gkd": {recipe.NewDistill(), recipe.TRLDistill}} {
+		fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
+		fs.SetNormalizeFunc(dashes)
+		recipe.Bind(fs, c.recipe)
+		ignored, err := recipe.Read("testdata/trl_"+name+"_defaults.yaml", fs, c.foreign)
+		require.NoError(t, err)
+		require.NotEmpty(t, ignored)
+		set := 0
+		fs.VisitAll(func(f *pflag.Flag) {
+			if f.Changed {
+				set++
+			}
+		})
+		require.Greater(t, set, 25, name)
+		if g, ok := c.recipe.(*recipe.GRPO); ok {
+			require.NoError(t, g.Complete(fs))
+		}
+	}
+}
+
 // A file sets what the flags do not; what it ignores is told, and so is everything wrong with it at once.
 func TestRead(t *testing.T) {
 	g, fs := bound()

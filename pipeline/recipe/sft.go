@@ -51,12 +51,12 @@ type Texts struct {
 
 // Fit is the loss and the batch.
 type Fit struct {
-	Loss        string  `key:"loss_type" help:"nll, chunked_nll (the same number) or dft"`
-	NEFTune     float64 `key:"neftune_noise_alpha" help:"noise on the embeddings; 0: none"`
-	DeviceBatch int     `key:"per_device_train_batch_size" help:"rows; times gradient_accumulation_steps: those of an optimiser step"`
-	Accumulate  int     `key:"gradient_accumulation_steps" help:"see per_device_train_batch_size"`
-	MicroTokens int     `key:"micro_tokens" help:"rows of one pass; memory, not results" run:"-"`
-	ReportTo    string  `key:"report_to" help:"TensorBoard events are always written" run:"-"`
+	Loss        string   `key:"loss_type" help:"nll, chunked_nll (the same number) or dft"`
+	NEFTune     float64  `key:"neftune_noise_alpha" help:"noise on the embeddings; 0: none"`
+	DeviceBatch int      `key:"per_device_train_batch_size" help:"rows; times gradient_accumulation_steps: those of an optimiser step"`
+	Accumulate  int      `key:"gradient_accumulation_steps" help:"see per_device_train_batch_size"`
+	MicroTokens int      `key:"micro_tokens" help:"rows of one pass; memory, not results" run:"-"`
+	ReportTo    []string `key:"report_to" help:"TensorBoard events are always written" run:"-"`
 }
 
 // NewSFT is the recipe with every value at its default.
@@ -65,7 +65,7 @@ func NewSFT() *SFT {
 		Machine: Machine{Device: "cpu"}, Model: Model{Revision: "main"}, Output: defaultOutput(), Optimizer: defaultOptimizer(2e-5),
 		Adapter: Adapter{Rank: 16, Alpha: 32, Dropout: 0.05},
 		Texts:   Texts{TrainSplit: "train", TestSplit: "test", TextField: "text", Length: 1024, Truncation: "keep_start", Strategy: "bfd", Shuffle: true, Epochs: 3, MaxSteps: -1},
-		Fit:     Fit{Loss: "nll", DeviceBatch: 8, Accumulate: 1, MicroTokens: 2048, ReportTo: "tensorboard"},
+		Fit:     Fit{Loss: "nll", DeviceBatch: 8, Accumulate: 1, MicroTokens: 2048, ReportTo: []string{"tensorboard"}},
 	}
 }
 
@@ -74,7 +74,7 @@ var TRLSFT = Foreign{
 	Ignored: with(ignored(), map[string]string{
 		"padding_free": "there is never any padding", "eval_packing": "the held-out loss is per example", "dataset_kwargs": "the data set's own options are not needed", "pad_token": "there is never any padding",
 	}),
-	Refused: without(with(refused, map[string]string{"eos_token": "give it in the model's tokenizer_config.json"}), "neftune_noise_alpha"), Harmless: harmless,
+	Refused: without(with(refused, map[string]string{"eos_token": "give it in the model's tokenizer_config.json"}), "neftune_noise_alpha"), Harmless: with(harmless, map[string][]string{"eos_token": {"<eos_token>"}}), // TRL's way to leave it open
 }
 
 // with is a with b's keys.
@@ -109,6 +109,7 @@ func (g *SFT) Prepare(ctx context.Context, from Sources) (*PreparedSFT, error) {
 }
 
 func (g *SFT) prepare(ctx context.Context, from Sources, p *PreparedSFT) error {
+	p.reportTo(g.ReportTo, g.Dir)
 	base, dir, err := openModel(ctx, g.Machine, g.Model, from, &p.closers)
 	if err != nil {
 		return err

@@ -37,16 +37,19 @@ func (p Questions) asking(dir string, notes *closers) (f render, c codec, err er
 // template is how prompts are made, whether the tokenizer must add the tokens that begin a text (a chat template writes them
 // itself), and a note where the recipe leaves the choice open.
 func (p Questions) template(dir string) (f render, special bool, note string, err error) {
+	t, err := chat.Load(dir)
+	if err == nil && p.Template != "chat" && p.Template != "" {
+		note = fmt.Sprintf("the model has a chat template, which prompt_template %s does not use", p.Template)
+	}
 	switch p.Template {
 	case "none":
-		return p.plain, true, "", nil
+		return p.plain, true, note, nil
 	case "r1zero":
-		return p.zero, true, "", nil
+		return p.zero, true, note, nil
 	case "chat", "":
 	default:
 		return nil, false, "", fmt.Errorf("recipe: prompt_template is %q, want chat, r1zero or none", p.Template)
 	}
-	t, err := chat.Load(dir)
 	switch {
 	case err == nil:
 		return p.chat(t), false, "", nil
