@@ -497,6 +497,45 @@ func TestManySteps(t *testing.T) {
 	}
 }
 
+// Signal and Noise follow from the squared norms of the first completion's gradient and of all of them, which are measured here by giving every
+// other completion advantage 0.
+func TestGradientNoise(t *testing.T) {
+	dev := openCPU(t)
+	step := func(only int) (st grpo.StepStats) {
+		c := config(1, 0, false) // a completion a pass
+		c.Advantages = grpo.Outcome(func(rewardsPG [][]float64) [][]float64 {
+			adv, n := make([][]float64, len(rewardsPG)), 0
+			for g, rs := range rewardsPG {
+				adv[g] = make([]float64, len(rs))
+				for i := range rs {
+					if only < 0 || n == only {
+						adv[g][i] = float64(1 + i + g)
+					}
+					n++
+				}
+			}
+			return adv
+		})
+		_, st = weightsAfter(t, dev, 1, c, 1, func(int, []grpo.Group) {})
+		return st
+	}
+	one, all := step(0), step(-1)
+	require.Zero(t, one.Signal, "one micro-batch")
+	require.Zero(t, one.Noise)
+	n := 0
+	for i := 0; ; i++ { // completions of the batch
+		st := step(i)
+		if st.GradNorm == 0 {
+			break
+		}
+		n++
+	}
+	require.Greater(t, n, 3)
+	small, large := one.GradNorm*one.GradNorm, all.GradNorm*all.GradNorm/float64(n*n)
+	require.InEpsilon(t, float64(n*n)*(float64(n)*large-small)/float64(n-1), all.Signal, 1e-5)
+	require.InEpsilon(t, float64(n*n)*(small-large)/(1-1/float64(n)), all.Noise, 1e-5)
+}
+
 // equalRewards are groups that teach nothing.
 func equalRewards(groups []grpo.Group) []grpo.Group {
 	for g := range groups {

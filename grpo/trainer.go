@@ -23,7 +23,11 @@ type StepStats struct {
 	Trained           int     // rows that went forward and backward
 	GradNorm          float64 // before clipping; the last optimiser step's
 	LearningRate      float64
-	Skipped           int // optimiser steps left out because the gradient was not finite
+	// Signal and Noise are estimates of the squared norm of the true gradient and of the trace of one completion's covariance, on the scale of
+	// GradNorm squared: from the first micro-batch's gradient and the whole one's (arXiv 1812.06162, appendix A.1). Each step's is rough: average both
+	// over steps before dividing; Noise over Signal is then about how many completions that teach a batch should have. 0 and 0 for a single micro-batch.
+	Signal, Noise float64
+	Skipped       int // optimiser steps left out because the gradient was not finite
 	// Drift is the largest |new - old| of the first mini-batch's tokens, before any update: how far trainer and sampler are apart. On an exact
 	// device it is 0 for samples of this step; MaxDrift, of the last pass, is more as soon as the weights have moved.
 	Drift float64
@@ -193,12 +197,18 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 		}
 	}
 	learns := len(run) > 0 // else the gradient is 0, and the optimiser's moments go on, as does the schedule
+	all, few, small := len(run), 0, 0.0
 	st.LearningRate = t.config.LearningRate * t.config.Schedule(t.opt.Steps())
 	for len(run) > 0 {
 		p := t.pack(run)
 		run = run[p.items:]
 		st.Trained += len(p.ids)
-		if err := t.micro(ctx, p, totals, st); err != nil {
+		err := t.micro(ctx, p, totals, st)
+		if err == nil && few == 0 && len(run) > 0 {
+			few = p.items
+			small, err = t.opt.SqGradNorm(ctx)
+		}
+		if err != nil {
 			return errors.Join(err, t.opt.ZeroGrads())
 		}
 	}
@@ -208,10 +218,22 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 		return nil
 	}
 	st.GradNorm = norm
+	st.Signal, st.Noise = gradientNoise(small, few, norm*norm, all)
 	if learns {
 		t.adapt(part, totals, st.KL-before.KL, st.EntropySum-before.EntropySum)
 	}
 	return err
+}
+
+// gradientNoise takes the squared norms of a sum of few completions' gradients and of all of them. With g_n the mean of n, E|g_n|^2 = |g|^2 + S/n;
+// both are given back on the scale of the sum of all.
+func gradientNoise(small float64, few int, large float64, all int) (signal, noise float64) {
+	if few == 0 || few >= all {
+		return 0, 0
+	}
+	b, n := float64(few), float64(all)
+	small, large = small/(b*b), large/(n*n)
+	return float64(n*n) * (n*large - b*small) / (n - b), float64(n*n) * (small - large) / (1/b - 1/n)
 }
 
 // loss is the loss's constants at this step.

@@ -111,6 +111,26 @@ func (a *AdamW) Step(ctx context.Context, lr float64) (norm float64, err error) 
 	return norm, err
 }
 
+// SqGradNorm is the squared norm of the gradients accumulated so far, summed as Step sums them. It changes nothing.
+func (a *AdamW) SqGradNorm(ctx context.Context) (sum float64, err error) {
+	err = a.params[0].Device().Do(ctx, func(s *kernels.Scope) error {
+		s = s.NoGrad()
+		grads := make([]*kernels.Tensor, len(a.params))
+		for i, p := range a.params {
+			uses, err := p.Grads()
+			if err != nil {
+				return err
+			}
+			for grads[i] = uses[0]; len(uses) > 1; uses = uses[1:] {
+				grads[i] = s.Add(grads[i], uses[1])
+			}
+		}
+		sum = s.SqNorm(grads...)
+		return s.Err()
+	})
+	return sum, err
+}
+
 // ZeroGrads forgets the gradients that have been accumulated, as after a pass that failed.
 func (a *AdamW) ZeroGrads() error {
 	var errs []error

@@ -12,9 +12,13 @@ import (
 // metrics are a GRPO step's numbers under TRL's names. Shares are of 1, lengths in tokens with the end-of-sequence token.
 func metrics(groups []sampling.Group, st grpo.StepStats) []run.Field {
 	all, ended := lengths(groups, false), lengths(groups, true)
+	signal, noise := st.Signal, st.Noise
+	if signal == 0 && noise == 0 {
+		signal, noise = math.NaN(), math.NaN() // not measured
+	}
 	fields := []run.Field{
 		{Name: "reward", Value: st.Reward}, {Name: "reward_std", Value: st.RewardStd}, {Name: "frac_reward_zero_std", Value: st.ZeroStd}, {Name: "unscored", Value: st.Unscored},
-		{Name: "loss", Value: st.Loss}, {Name: "grad_norm", Value: st.GradNorm}, {Name: "learning_rate", Value: st.LearningRate}, {Name: "kl", Value: st.KL / math.Max(st.Tokens, 1)}, {Name: "entropy", Value: st.Entropy},
+		{Name: "loss", Value: st.Loss}, {Name: "grad_norm", Value: st.GradNorm}, {Name: "gradient_noise/signal", Value: signal}, {Name: "gradient_noise/noise", Value: noise}, {Name: "learning_rate", Value: st.LearningRate}, {Name: "kl", Value: st.KL / math.Max(st.Tokens, 1)}, {Name: "entropy", Value: st.Entropy},
 		{Name: "completions/mean_length", Value: st.MeanLength}, {Name: "completions/min_length", Value: least(all)}, {Name: "completions/max_length", Value: most(all)},
 		{Name: "completions/mean_terminated_length", Value: mean(ended)}, {Name: "completions/min_terminated_length", Value: least(ended)}, {Name: "completions/max_terminated_length", Value: most(ended)},
 		{Name: "completions/clipped_ratio", Value: st.Truncated},
