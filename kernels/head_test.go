@@ -324,12 +324,19 @@ func sampleHeadKeep(t *testing.T, dev *kernels.Device) {
 					tk, lp, h, kept := s.SampleHeadKeep(xt, wt, o, slices.Repeat([]kernels.Truncation{c}, n))
 					words := (v + 31) / 32
 					flags := make([]int32, n*words)
-					require.NoError(t, s.Read(kept, flags))
+					mass, full := make([]float32, n), make([]float32, n)
+					require.NoError(t, s.Read(kept.Bits, flags))
+					require.NoError(t, s.Read(kept.Mass, mass))
 					require.NoError(t, s.Read(tk, token))
 					require.NoError(t, s.Read(lp, logp))
 					require.NoError(t, s.Read(h, ent))
 					for i := range n {
 						keep = append(keep, kernels.KeptWords(flags[i*words:(i+1)*words], v))
+					}
+					whole, _ := s.Head(xt, wt, token, kernels.HeadOptions{Temp: s.Full(temp, n)})
+					require.NoError(t, s.Read(whole, full))
+					for i := range n {
+						require.InDelta(t, math.Exp(float64(full[i]-logp[i])), mass[i], 1e-5, "%+v: a kept word is likelier by what was cut", c)
 					}
 					headLogp, headEnt := s.Head(xt, wt, token, kernels.HeadOptions{Temp: s.Full(temp, n), Keep: keep})
 					a, b := make([]float32, n), make([]float32, n)
@@ -396,9 +403,9 @@ func headSurvivesNonsense(t *testing.T, dev *kernels.Device) {
 		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
 			xt, wt := s.Leaf(s.FromF32(x, b, d)), s.FromF32(w, v, d)
 			token, _, _, kept := s.SampleHeadKeep(xt, wt, kernels.SampleOptions{Counter: make([][4]uint32, b)}, slices.Repeat([]kernels.Truncation{c}, b))
-			ids, flags := make([]int32, b), make([]int32, kept.Len())
+			ids, flags := make([]int32, b), make([]int32, kept.Bits.Len())
 			require.NoError(t, s.Read(token, ids))
-			require.NoError(t, s.Read(kept, flags))
+			require.NoError(t, s.Read(kept.Bits, flags))
 			var keep [][]int32
 			for i, id := range ids {
 				keep = append(keep, kernels.KeptWords(flags[i*len(flags)/b:(i+1)*len(flags)/b], v))

@@ -213,25 +213,30 @@ func (s *Scope) SampleHead(x, w *Tensor, o SampleOptions) (tokenB, logpB, entrop
 	return tokenB, logpB, entropyB
 }
 
-// SampleHeadKeep is [Scope.SampleHead] from truncated distributions, cuts[b] for row b (one with temperature 0 is not truncated). keptBW, i32
-// [B, (V+31)/32], has the bit of each word that was kept; [KeptWords] lists them. The log-prob and entropy are over the kept words: the
-// bits [Scope.Head] gives with them as Keep.
-func (s *Scope) SampleHeadKeep(x, w *Tensor, o SampleOptions, cuts []Truncation) (tokenB, logpB, entropyB, keptBW *Tensor) {
+// Kept is what truncation leaves of each row's words.
+type Kept struct {
+	Bits *Tensor // i32 [B, (V+31)/32]: the bit of each word that stays; [KeptWords] lists them
+	Mass *Tensor // [B]: the probability that they had together
+}
+
+// SampleHeadKeep is [Scope.SampleHead] from truncated distributions, cuts[b] for row b (one with temperature 0 is not truncated). The
+// log-prob and entropy are over the kept words: the bits [Scope.Head] gives with them as Keep.
+func (s *Scope) SampleHeadKeep(x, w *Tensor, o SampleOptions, cuts []Truncation) (tokenB, logpB, entropyB *Tensor, kept Kept) {
 	if s.Err() == nil && x != nil && x.n.ND == 2 && len(cuts) != x.Dim(0) {
-		return s.fail("SampleHeadKeep", "%d truncations for x %s", len(cuts), x), s.dead(), s.dead(), s.dead()
+		return s.fail("SampleHeadKeep", "%d truncations for x %s", len(cuts), x), s.dead(), s.dead(), Kept{s.dead(), s.dead()}
 	}
 	flat := make([]float32, 0, 3*len(cuts))
 	for i, c := range cuts {
 		if c.TopK < 0 || !(c.TopP >= 0 && c.TopP <= 1) || !(c.MinP >= 0 && c.MinP <= 1) {
-			return s.fail("SampleHeadKeep", "row %d: top-k %d, top-p %g, min-p %g: want 0 or more, 0 to 1, 0 to 1", i, c.TopK, c.TopP, c.MinP), s.dead(), s.dead(), s.dead()
+			return s.fail("SampleHeadKeep", "row %d: top-k %d, top-p %g, min-p %g: want 0 or more, 0 to 1, 0 to 1", i, c.TopK, c.TopP, c.MinP), s.dead(), s.dead(), Kept{s.dead(), s.dead()}
 		}
 		flat = append(flat, float32(min(c.TopK, 1<<24)), c.TopP, c.MinP)
 	}
 	return s.sampleHead("SampleHeadKeep", x, w, o, flat)
 }
 
-func (s *Scope) sampleHead(name string, x, w *Tensor, o SampleOptions, cuts []float32) (tokenB, logpB, entropyB, keptBW *Tensor) {
-	dead := func() (a, b, c, d *Tensor) { return s.dead(), s.dead(), s.dead(), s.dead() }
+func (s *Scope) sampleHead(name string, x, w *Tensor, o SampleOptions, cuts []float32) (tokenB, logpB, entropyB *Tensor, kept Kept) {
+	dead := func() (a, b, c *Tensor, k Kept) { return s.dead(), s.dead(), s.dead(), Kept{s.dead(), s.dead()} }
 	if !s.want(name, x, w) {
 		return dead()
 	}
@@ -259,10 +264,11 @@ func (s *Scope) sampleHead(name string, x, w *Tensor, o SampleOptions, cuts []fl
 		if !s.did(name, be.HeadSample(token.n, logp.n, ent.n, x.n, w.n, packed, absent(temp), count.n, key.n, o.SoftCap), x, w) {
 			return dead()
 		}
-		return token, logp, ent, nil
+		return token, logp, ent, kept
 	}
-	kept, cut := s.make(name, I32, b, (w.Dim(0)+31)/32), s.FromF32(cuts, b, 3)
-	if s.Err() != nil || !s.did(name, be.HeadSampleKeep(token.n, logp.n, ent.n, kept.n, x.n, w.n, packed, absent(temp), cut.n, count.n, key.n, o.SoftCap), x, w) {
+	kept = Kept{s.make(name, I32, b, (w.Dim(0)+31)/32), s.make(name, F32, b)}
+	cut := s.FromF32(cuts, b, 3)
+	if s.Err() != nil || !s.did(name, be.HeadSampleKeep(token.n, logp.n, ent.n, kept.Bits.n, kept.Mass.n, x.n, w.n, packed, absent(temp), cut.n, count.n, key.n, o.SoftCap), x, w) {
 		return dead()
 	}
 	return token, logp, ent, kept

@@ -440,9 +440,9 @@ func (m *LM) Sample(s *kernels.Scope, hiddenBD *kernels.Tensor, o kernels.Sample
 	return s.SampleHead(hiddenBD, m.head.Tensor, o)
 }
 
-// SampleKeep is [LM.Sample] from truncated distributions: keptBW has the bits of the words each row chose among
+// SampleKeep is [LM.Sample] from truncated distributions; kept says which words each row chose among
 // (kernels.Scope.SampleHeadKeep).
-func (m *LM) SampleKeep(s *kernels.Scope, hiddenBD *kernels.Tensor, o kernels.SampleOptions, cuts []kernels.Truncation) (tokenB, logpB, entropyB, keptBW *kernels.Tensor) {
+func (m *LM) SampleKeep(s *kernels.Scope, hiddenBD *kernels.Tensor, o kernels.SampleOptions, cuts []kernels.Truncation) (tokenB, logpB, entropyB *kernels.Tensor, kept kernels.Kept) {
 	o.SoftCap = m.headCap()
 	return s.SampleHeadKeep(hiddenBD, m.head.Tensor, o, cuts)
 }

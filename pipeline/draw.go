@@ -157,6 +157,7 @@ type replayedSample struct {
 	LogP    []float32     `json:"logp"`
 	Entropy []float32     `json:"entropy"`
 	Keep    [][]int32     `json:"keep,omitempty"`
+	Mass    []float32     `json:"mass,omitempty"`
 	Stop    sampling.Stop `json:"stop"`
 	Score   *float64      `json:"score"` // null: not scored
 }
@@ -164,7 +165,7 @@ type replayedSample struct {
 func keep(g sampling.Group) replayed {
 	r := replayed{ID: g.Problem.ID, Step: g.Step, Row: g.Row, Temperature: g.Temperature, Prompt: g.Prompt}
 	for _, q := range g.Samples {
-		k := replayedSample{Tokens: q.Tokens, LogP: q.LogP, Entropy: q.Entropy, Keep: q.Keep, Stop: q.Stop}
+		k := replayedSample{Tokens: q.Tokens, LogP: q.LogP, Entropy: q.Entropy, Keep: q.Keep, Mass: q.Mass, Stop: q.Stop}
 		if v, ok := q.Score.Value(); ok && !math.IsNaN(v) {
 			k.Score = &v
 		}
@@ -176,7 +177,7 @@ func keep(g sampling.Group) replayed {
 func (r replayed) group() sampling.Group {
 	g := sampling.Group{Problem: reward.Problem{ID: r.ID}, Step: r.Step, Row: r.Row, Temperature: r.Temperature, Prompt: r.Prompt}
 	for _, k := range r.Samples {
-		q := sampling.Sample{Tokens: slices.Clone(k.Tokens), LogP: k.LogP, Entropy: k.Entropy, Keep: k.Keep, Stop: k.Stop}
+		q := sampling.Sample{Tokens: slices.Clone(k.Tokens), LogP: k.LogP, Entropy: k.Entropy, Keep: k.Keep, Mass: k.Mass, Stop: k.Stop}
 		if k.Score != nil {
 			q.Score = reward.Scored(*k.Score)
 		}

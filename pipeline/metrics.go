@@ -26,7 +26,22 @@ func metrics(groups []sampling.Group, st grpo.StepStats) []run.Field {
 		{Name: "clip_ratio/region_mean", Value: (st.ClipLow + st.ClipHigh) / math.Max(st.Tokens, 1)},
 		{Name: "sampling/sampling_logp_difference/max", Value: st.Drift}, {Name: "skipped", Value: st.Skipped},
 	}
+	if mass := masses(groups); len(mass) > 0 {
+		fields = append(fields, run.Field{Name: "sampling/surviving_mass/mean", Value: mean(mass)}, run.Field{Name: "sampling/surviving_mass/min", Value: least(mass)})
+	}
 	return append(fields, parts(groups)...)
+}
+
+// masses are what truncated sampling left of each token's distribution; none where nothing was truncated.
+func masses(groups []sampling.Group) (mass []float64) {
+	for _, g := range groups {
+		for _, s := range g.Samples {
+			for _, m := range s.Mass {
+				mass = append(mass, float64(m))
+			}
+		}
+	}
+	return mass
 }
 
 // parts are mean and deviation of each named reward over the samples it scored, in the order of their names.

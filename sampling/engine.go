@@ -357,7 +357,7 @@ func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, l
 	if t := e.options.Temperature; t != 1 {
 		o.Temp = slices.Repeat([]float32{t}, len(ls))
 	}
-	tokenB, logpB, entropyB, keep, err := e.sample(s, hiddenBD, o)
+	tokenB, logpB, entropyB, keep, mass, err := e.sample(s, hiddenBD, o)
 	if err != nil {
 		return err
 	}
@@ -369,7 +369,7 @@ func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, l
 		q := l.sample()
 		q.Tokens, q.LogP, q.Entropy = append(q.Tokens, token[i]), append(q.LogP, logp[i]), append(q.Entropy, entropy[i])
 		if keep != nil {
-			q.Keep = append(q.Keep, keep[i])
+			q.Keep, q.Mass = append(q.Keep, keep[i]), append(q.Mass, mass[i])
 		}
 		switch {
 		case slices.Contains(e.options.EOS, token[i]):
@@ -381,23 +381,23 @@ func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, l
 	return nil
 }
 
-// sample draws a token for each hidden row; keep lists the words each was chosen among, nil where nothing is truncated.
-func (e *Engine) sample(s *kernels.Scope, hiddenBD *kernels.Tensor, o kernels.SampleOptions) (tokenB, logpB, entropyB *kernels.Tensor, keep [][]int32, err error) {
+// sample draws a token for each hidden row; keep lists the words each was chosen among, mass the probability they had, nil where nothing is truncated.
+func (e *Engine) sample(s *kernels.Scope, hiddenBD *kernels.Tensor, o kernels.SampleOptions) (tokenB, logpB, entropyB *kernels.Tensor, keep [][]int32, mass []float32, err error) {
 	if e.options.Truncation.Nothing() || e.options.Temperature == 0 {
 		tokenB, logpB, entropyB = e.policy.Sample(s, hiddenBD, o)
-		return tokenB, logpB, entropyB, nil, s.Err()
+		return tokenB, logpB, entropyB, nil, nil, s.Err()
 	}
-	var keptBW *kernels.Tensor
-	tokenB, logpB, entropyB, keptBW = e.policy.SampleKeep(s, hiddenBD, o, slices.Repeat([]kernels.Truncation{e.options.Truncation}, len(o.Counter)))
+	var kept kernels.Kept
+	tokenB, logpB, entropyB, kept = e.policy.SampleKeep(s, hiddenBD, o, slices.Repeat([]kernels.Truncation{e.options.Truncation}, len(o.Counter)))
 	if s.Err() != nil {
-		return nil, nil, nil, nil, s.Err()
+		return nil, nil, nil, nil, nil, s.Err()
 	}
-	flags, width := make([]int32, keptBW.Len()), keptBW.Dim(1)
-	if err := s.Read(keptBW, flags); err != nil {
-		return nil, nil, nil, nil, err
+	flags, width, mass := make([]int32, kept.Bits.Len()), kept.Bits.Dim(1), make([]float32, kept.Mass.Len())
+	if err := errors.Join(s.Read(kept.Bits, flags), s.Read(kept.Mass, mass)); err != nil {
+		return nil, nil, nil, nil, nil, err
 	}
 	for row := range slices.Chunk(flags, width) {
 		keep = append(keep, kernels.KeptWords(row, e.policy.Config().VocabSize))
 	}
-	return tokenB, logpB, entropyB, keep, nil
+	return tokenB, logpB, entropyB, keep, mass, nil
 }

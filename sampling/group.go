@@ -20,6 +20,7 @@ type Sample struct {
 	Tokens  []int32   // the completion; a sampled end-of-sequence token is included, and trained
 	LogP    []float32 // log-probability of each token
 	Entropy []float32 // entropy of the distribution each token was drawn from
+	Mass    []float32 // where Keep is: the probability that those ids had together
 	Keep    [][]int32 // the ids a truncated sampler (top-k, top-p, min-p) chose among, ascending, for each token; nil: all
 	Stop    Stop
 	Score   reward.Score

@@ -103,6 +103,7 @@ typedef struct {
 	/* truncation */
 	const float *cut;
 	uint32_t *kept;
+	float *mass;
 } head_args;
 
 typedef struct { int64_t n; float *w, *m, *v; const float *g; double *partial; float keep, step, rbc2, gscale, beta1, beta2, eps; } optim_args;

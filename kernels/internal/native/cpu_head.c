@@ -174,7 +174,7 @@ char *cpu_head_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_t
 	return cpu_head_ext_grad(c, dx, dw, dlogp, dent, none, ent, lse, none, x, w, packed, target, temp, softcap, none, none, none, 0, 0, none, none);
 }
 
-char *cpu_head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor cut, r1_tensor counter,
+char *cpu_head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor mass, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor cut, r1_tensor counter,
                            r1_tensor key, float softcap)
 {
 	head_blocks b;
@@ -187,7 +187,7 @@ char *cpu_head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor
 			CHECK(((const float *)temp.p)[i] >= 0, "head_sample: temperature %g", (double)((const float *)temp.p)[i]);
 	}
 	if (cut.p) {
-		F32N(cut, 3 * t);
+		F32N(cut, 3 * t); F32N(mass, t);
 		for (const float *q = cut.p; q < (const float *)cut.p + 3 * t; q += 3)
 			CHECK(q[0] >= 0 && q[1] >= 0 && q[2] >= 0 && q[2] <= 1, "head_sample_keep: top-k %g, top-p %g, min-p %g", (double)q[0], (double)q[1], (double)q[2]);
 	}
@@ -198,7 +198,7 @@ char *cpu_head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor
 		int64_t n = t - r < b.block ? t - r : b.block;
 		m = head_logits(&b, r, n);
 		head_args a = {.v = b.v, .ldz = b.v, .z = b.z, .o = b.o, .softcap = softcap, .temp = AT(temp, r), .token = (int32_t *)token.p + r, .logp = AT(logp, r), .ent = AT(ent, r),
-		               .counter = (const uint32_t *)counter.p + 4 * r, .key = key.p, .cut = AT(cut, 3 * r), .kept = cut.p ? (uint32_t *)kept.p + r * words : NULL};
+		               .counter = (const uint32_t *)counter.p + 4 * r, .key = key.p, .cut = AT(cut, 3 * r), .kept = cut.p ? (uint32_t *)kept.p + r * words : NULL, .mass = AT(mass, r)};
 		if (!m)
 			pool_run(c->threads, n, 1 + 4096 / b.v, c->k->head_draw, &a);
 	}
@@ -207,7 +207,7 @@ char *cpu_head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor
 char *cpu_head_sample(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor counter, r1_tensor key, float softcap)
 {
 	r1_tensor none = {0};
-	return cpu_head_sample_keep(c, token, logp, ent, none, x, w, packed, temp, none, counter, key, softcap);
+	return cpu_head_sample_keep(c, token, logp, ent, none, none, x, w, packed, temp, none, counter, key, softcap);
 }
 
 /* ---- optimiser ---- */

@@ -117,8 +117,8 @@ static head_cut head_begin(const float *z, const float *e, int64_t v, int64_t mo
 }
 
 /* Keeps what top-k, then top-p of the mass left, then min-p of the likeliest leave: marks it in the bits of kept and moves it to the
- * front of z. e is scratch. cut: k (0: all), p (0 or 1: all), min-p (0: all). */
-static int64_t head_truncate(float *z, float *e, int64_t v, const float *cut, uint32_t *kept)
+ * front of z. e is scratch. cut: k (0: all), p (0 or 1: all), min-p (0: all). mass: the probability of what is kept. */
+static int64_t head_truncate(float *z, float *e, int64_t v, const float *cut, uint32_t *kept, float *mass)
 {
 	float top = z[0];
 	int64_t n = 0, most = cut[0] >= 1 && cut[0] < (float)v ? (int64_t)cut[0] : v;
@@ -133,13 +133,17 @@ static int64_t head_truncate(float *z, float *e, int64_t v, const float *cut, ui
 	if (p)
 		c = head_begin(z, e, v, most, (double)cut[1] * c.mass);
 	memset(kept, 0, (size_t)((v + 31) / 32) * sizeof *kept);
+	double all = 0, left = 0;
 	for (int64_t i = 0; i < v; i++) {
 		uint32_t k = head_rank(z[i]);
+		all += (double)e[i];
 		if (k < c.rank || (k == c.rank && c.ties-- <= 0) || e[i] < cut[2])
 			continue;
 		kept[i / 32] |= 1u << (i % 32);
 		z[n++] = z[i];
+		left += (double)e[i];
 	}
+	*mass = (float)(left / all);
 	return n;
 }
 
@@ -161,9 +165,9 @@ static void k_head_draw(const void *args, int64_t lo, int64_t hi, int worker)
 		uint32_t *kept = a->kept && temp > 0 ? a->kept + r * words : NULL;
 		head_shape(z, v, a->softcap, temp > 0 ? temp : 1.0f);
 		if (kept)
-			v = head_truncate(z, a->o + r * a->ldz, v, a->cut + 3 * r, kept);
+			v = head_truncate(z, a->o + r * a->ldz, v, a->cut + 3 * r, kept, a->mass + r);
 		else if (a->kept)
-			memset(a->kept + r * words, 0xff, (size_t)words * sizeof *a->kept);
+			memset(a->kept + r * words, 0xff, (size_t)words * sizeof *a->kept), a->mass[r] = 1;
 		head_sums s = head_row(z, v);
 		int64_t id = temp > 0 ? head_inverse_cdf(z, v, s, uniform(a->key, a->counter + 4 * r)) : head_argmax(z, v);
 		a->token[r] = (int32_t)(kept ? head_word(kept, id) : id);

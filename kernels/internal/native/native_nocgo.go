@@ -78,7 +78,7 @@ func (*Backend) HeadExtGrad(dx, dw, dlogp, dent, dkl, ent, lse, aux Tensor, m, o
 func (*Backend) HeadSample(token, logp, ent, x, w, packed, temp, counter, key Tensor, softcap float32) error {
 	return ErrNoCgo
 }
-func (*Backend) HeadSampleKeep(token, logp, ent, kept, x, w, packed, temp, cut, counter, key Tensor, softcap float32) error {
+func (*Backend) HeadSampleKeep(token, logp, ent, kept, mass, x, w, packed, temp, cut, counter, key Tensor, softcap float32) error {
 	return ErrNoCgo
 }
 func (*Backend) SqNorm(y, x Tensor) error { return ErrNoCgo }

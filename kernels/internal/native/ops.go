@@ -186,8 +186,8 @@ func (be *Backend) HeadSample(token, logp, ent, x, w, packed, temp, counter, key
 	return be.enter().leave(C.call_head_sample(be.api, be.ctx, token.c(), logp.c(), ent.c(), x.c(), w.c(), packed.c(), temp.c(), counter.c(), key.c(), C.float(softcap)))
 }
 
-func (be *Backend) HeadSampleKeep(token, logp, ent, kept, x, w, packed, temp, cut, counter, key Tensor, softcap float32) error {
-	return be.enter().leave(C.call_head_sample_keep(be.api, be.ctx, token.c(), logp.c(), ent.c(), kept.c(), x.c(), w.c(), packed.c(), temp.c(), cut.c(), counter.c(), key.c(), C.float(softcap)))
+func (be *Backend) HeadSampleKeep(token, logp, ent, kept, mass, x, w, packed, temp, cut, counter, key Tensor, softcap float32) error {
+	return be.enter().leave(C.call_head_sample_keep(be.api, be.ctx, token.c(), logp.c(), ent.c(), kept.c(), mass.c(), x.c(), w.c(), packed.c(), temp.c(), cut.c(), counter.c(), key.c(), C.float(softcap)))
 }
 
 func (be *Backend) SqNorm(y, x Tensor) error {

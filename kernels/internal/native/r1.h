@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define R1_ABI 1u
+#define R1_ABI 2u
 
 enum { R1_F32 = 0, R1_BF16 = 1, R1_F16 = 2, R1_F64 = 3, R1_I32 = 4, R1_I64 = 5, R1_U8 = 6 };
 
@@ -208,9 +208,9 @@ typedef struct {
 
 	/* head_sample from a truncated distribution: of each row the words that top-k, then top-p of the mass left, then min-p of the
 	 * likeliest word's probability leave; cut_B3: k (0: all), p (0 or 1: all), min-p (0: all). Words go in the order of larger logit,
-	 * then lower id. kept: int32 [B, (V+31)/32], bit i of a row set where word i was kept. logp, ent: over the kept words, what
-	 * head_ext gives for them. Rows of temperature 0 are not truncated. */
-	char *(*head_sample_keep)(r1_ctx *c, r1_tensor token_B /* int32 */, r1_tensor logp_B, r1_tensor ent_B, r1_tensor kept, r1_tensor x_BD, r1_tensor w_VD, r1_tensor packed,
+	 * then lower id. kept: int32 [B, (V+31)/32], bit i of a row set where word i was kept; mass: the probability they had
+	 * together. logp, ent: over the kept words, what head_ext gives for them. Rows of temperature 0 are not truncated. */
+	char *(*head_sample_keep)(r1_ctx *c, r1_tensor token_B /* int32 */, r1_tensor logp_B, r1_tensor ent_B, r1_tensor kept, r1_tensor mass_B, r1_tensor x_BD, r1_tensor w_VD, r1_tensor packed,
 	                          r1_tensor temp_B /* or none */, r1_tensor cut_B3, r1_tensor counter_B4, r1_tensor key, float softcap);
 
 	/* y = x, f32, with values that bf16 has. how: R1_NEAREST_EVEN (activations), R1_HALF_AWAY (weights: the high half of bits + 0x8000) */

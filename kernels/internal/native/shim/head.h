@@ -249,19 +249,20 @@ inline Tensor bits_of(const Tensor &kept, int64_t words)
 	return at::where(at::ge(sum, INT64_C(1) << 31), sum - (INT64_C(1) << 32), sum).to(at::kInt);
 }
 
-inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor x, r1_tensor w, r1_tensor, r1_tensor temp, r1_tensor cut, r1_tensor counter,
+inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor mass, r1_tensor x, r1_tensor w, r1_tensor, r1_tensor temp, r1_tensor cut, r1_tensor counter,
                               r1_tensor key, float softcap)
 {
 	return entry("head_sample", c, [&](const views &v) {
 		head_input in = {model_of(v, "x", x, w, softcap), {}, {}, v.column("temp", temp, rows(x)), {}, {}, 0};
 		int64_t t = in.t(), words = (in.v() + 31) / 32;
-		Tensor id_out = v.flat("token", token, t, R1_I32), lp_out = v.f32("logp", logp, t), ent_out = v.f32("ent", ent, t), cuts, kept_out;
+		Tensor id_out = v.flat("token", token, t, R1_I32), lp_out = v.f32("logp", logp, t), ent_out = v.f32("ent", ent, t), cuts, kept_out, mass_out;
 		host_ints at = v.host("counter", counter, 4 * t), k = v.host("key", key, 2);
 		if (temp.p)
 			WANT(at::ge(in.temp, 0).all().item<bool>(), "a temperature is negative or no number");
 		if (cut.p) {
 			cuts = v.f32("cut", cut, 3 * t).view({t, 3});
 			WANT(at::ge(cuts, 0).all().item<bool>() && at::le(cuts.select(1, 2), 1).all().item<bool>(), "a top-k, top-p or min-p is out of its range");
+			mass_out = v.f32("mass", mass, t);
 			kept_out = v.flat("kept", kept, t * words, R1_I32).view({t, words});
 		}
 		std::vector<double> numbers;
@@ -273,6 +274,7 @@ inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_ten
 			Tensor z = shape_logits(in.m.logits(r, n), softcap, at::where(greedy, 1, temps).to(at::kFloat), {});
 			if (cut.p) {
 				left = truncate(z, cuts.narrow(0, r, n)).logical_or_(greedy);
+				mass_out.narrow(0, r, n).copy_(at::sum(at::mul(at::softmax(z.to(at::kDouble), 1), left), 1));
 				z.masked_fill_(at::logical_not(left), -infinity);
 				kept_out.narrow(0, r, n).copy_(bits_of(left, words).masked_fill_(greedy, -1));
 			}
@@ -286,7 +288,7 @@ inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_ten
 inline char *head_sample(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor counter, r1_tensor key, float softcap)
 {
 	r1_tensor none = {};
-	return head_sample_keep(c, token, logp, ent, none, x, w, packed, temp, none, counter, key, softcap);
+	return head_sample_keep(c, token, logp, ent, none, none, x, w, packed, temp, none, counter, key, softcap);
 }
 
 } // namespace shim
