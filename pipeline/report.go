@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
@@ -141,28 +140,15 @@ func stageSection(w io.Writer, dir string, e Entry) error {
 
 // panels are the curves of a stage's metrics; none where it has no metrics.
 func panels(path string) ([]run.Panel, error) {
-	f, err := os.Open(path)
+	metrics, err := run.ReadMetrics(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("pipeline: %w", err)
 	}
-	defer f.Close()
 	lines := make([]run.Line, len(curveFields))
-	d := json.NewDecoder(f)
-	for {
-		var m map[string]any
-		if err := d.Decode(&m); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return nil, fmt.Errorf("pipeline: %s: %w", path, err)
-		}
-		step, _ := m["step"].(float64)
-		for i, c := range curveFields {
-			if v, ok := m[c.field].(float64); ok {
-				lines[i].X, lines[i].Y = append(lines[i].X, step), append(lines[i].Y, v)
-			}
-		}
+	for i, c := range curveFields {
+		lines[i] = run.Line{X: metrics[c.field].X, Y: metrics[c.field].Y}
 	}
 	var out []run.Panel
 	for i, c := range curveFields {

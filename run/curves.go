@@ -1,6 +1,8 @@
 package run
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -21,13 +23,39 @@ type Line struct {
 	X, Y []float64
 }
 
+// ReadMetrics reads a run's metrics.jsonl: each number's steps and values, by its name.
+func ReadMetrics(path string) (map[string]Line, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("run: %w", err)
+	}
+	defer f.Close()
+	lines := map[string]Line{}
+	d := json.NewDecoder(f)
+	for {
+		var m map[string]any
+		if err := d.Decode(&m); errors.Is(err, io.EOF) {
+			return lines, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("run: %s: %w", path, err)
+		}
+		step, _ := m["step"].(float64)
+		for name, v := range m {
+			if v, ok := v.(float64); ok && name != "step" {
+				l := lines[name]
+				lines[name] = Line{Name: name, X: append(l.X, step), Y: append(l.Y, v)}
+			}
+		}
+	}
+}
+
 const (
 	panelW, panelH = 360, 220
 	padL, padR     = 46, 14
 	padT, padB     = 34, 30
 )
 
-var lineColours = []string{"#2563eb", "#d97706", "#059669", "#be185d"}
+var lineColours = []string{"#2563eb", "#d97706", "#059669", "#be185d", "#7c3aed", "#0891b2"}
 
 // WriteCurves writes panels side by side as one SVG file: no script, no font, nothing from elsewhere; it follows the
 // reader's light or dark setting.

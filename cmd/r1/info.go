@@ -51,7 +51,7 @@ func newInfo() *cobra.Command {
 			}
 			i := modelInfo{
 				Type: c.ModelType, Parameters: c.ParamCount(), Layers: c.Layers, Hidden: c.HiddenSize, Vocabulary: c.VocabSize, Positions: c.MaxPositions,
-				Inference: c.InferBytes(), LoRA: c.LoRABytes(loraRank), Training: c.TrainBytes(), KVPerToken: 2 * 4 * int64(c.Layers) * int64(c.KVHeads) * int64(c.HeadDim),
+				Inference: c.InferBytes(), LoRA: c.LoRABytes(loraRank), Training: c.TrainBytes(), KVPerToken: c.CacheBytes(),
 			}
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(i)
