@@ -497,43 +497,56 @@ func TestManySteps(t *testing.T) {
 	}
 }
 
-// Signal and Noise follow from the squared norms of the first completion's gradient and of all of them, which are measured here by giving every
-// other completion advantage 0.
+// Signal and Noise follow from the squared norms of the gradient of the first quarter of the groups and of all, however the batch is cut into passes.
+// Both norms are measured here by giving other groups advantage 0.
 func TestGradientNoise(t *testing.T) {
 	dev := openCPU(t)
-	step := func(only int) (st grpo.StepStats) {
-		c := config(1, 0, false) // a completion a pass
+	const groups = 6
+	step := func(micro, from, to int) (st grpo.StepStats) {
+		m, err := model.Tiny(dev, 3)
+		require.NoError(t, err)
+		defer m.Close()
+		c := config(micro, 0, false)
 		c.Advantages = grpo.Outcome(func(rewardsPG [][]float64) [][]float64 {
-			adv, n := make([][]float64, len(rewardsPG)), 0
+			adv := make([][]float64, len(rewardsPG))
 			for g, rs := range rewardsPG {
-				adv[g] = make([]float64, len(rs))
 				for i := range rs {
-					if only < 0 || n == only {
-						adv[g][i] = float64(1 + i + g)
+					a := 0.0
+					if g >= from && g < to {
+						a = float64(1 + i + g)
 					}
-					n++
+					adv[g] = append(adv[g], a)
 				}
 			}
 			return adv
 		})
-		_, st = weightsAfter(t, dev, 1, c, 1, func(int, []grpo.Group) {})
+		trainer, err := grpo.New(m, nil, c)
+		require.NoError(t, err)
+		defer trainer.Close()
+		problems := make([]reward.Problem, groups)
+		for i := range problems {
+			problems[i].Prompt = string(rune('a' + i))
+		}
+		batch, err := sampling.Rollout(context.Background(), sampling.New(m, sampling.Options{Codec: toyCodec{}, Temperature: 1, MaxTokens: 8, Seed: 9}), sampling.Request{Problems: problems, Samples: 4,
+			Score: reward.FromText(func(_, completion, _ string) float64 { return float64(len(completion)) })})
+		require.NoError(t, err)
+		st, err = trainer.Step(context.Background(), batch)
+		require.NoError(t, err)
 		return st
 	}
-	one, all := step(0), step(-1)
-	require.Zero(t, one.Signal, "one micro-batch")
+	one, few, all := step(1, 2, 3), step(1, 0, 2), step(1, 0, groups)
+	require.Zero(t, one.Signal, "one group")
 	require.Zero(t, one.Noise)
-	n := 0
-	for i := 0; ; i++ { // completions of the batch
-		st := step(i)
-		if st.GradNorm == 0 {
-			break
-		}
-		n++
+	const b, n = 2.0, groups
+	small, large := few.GradNorm*few.GradNorm/(b*b), all.GradNorm*all.GradNorm/(n*n)
+	require.InEpsilon(t, n*n*(n*large-b*small)/(n-b), all.Signal, 1e-5)
+	require.InEpsilon(t, n*n*(small-large)/(1/b-1.0/n), all.Noise, 1e-5)
+	for _, micro := range []int{20, 33, 4096} {
+		st := step(micro, 0, groups)
+		require.Equal(t, all.GradNorm, st.GradNorm)
+		require.Equal(t, all.Signal, st.Signal, "%d rows a pass", micro)
+		require.Equal(t, all.Noise, st.Noise)
 	}
-	require.Greater(t, n, 3)
-	small, large := one.GradNorm*one.GradNorm, all.GradNorm*all.GradNorm/float64(n*n)
-	require.InEpsilon(t, float64(n*n)*(float64(n)*large-small)/float64(n-1), all.Signal, 1e-5)
-	require.InEpsilon(t, float64(n*n)*(small-large)/(1-1/float64(n)), all.Noise, 1e-5)
 }
 
 // equalRewards are groups that teach nothing.

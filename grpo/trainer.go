@@ -23,9 +23,9 @@ type StepStats struct {
 	Trained           int     // rows that went forward and backward
 	GradNorm          float64 // before clipping; the last optimiser step's
 	LearningRate      float64
-	// Signal and Noise are estimates of the squared norm of the true gradient and of the trace of one completion's covariance, on the scale of
-	// GradNorm squared: from the first micro-batch's gradient and the whole one's (arXiv 1812.06162, appendix A.1). Each step's is rough: average both
-	// over steps before dividing; Noise over Signal is then about how many completions that teach a batch should have. 0 and 0 for a single micro-batch.
+	// Signal and Noise are estimates of the squared norm of the true gradient and of the trace of one group's covariance, on the scale of
+	// GradNorm squared: from the gradient of the first quarter of the groups that teach and that of all (arXiv 1812.06162, appendix A.1). Each step's is
+	// rough: average both over steps before dividing; Noise over Signal is then about how many groups that teach a batch should have. 0 and 0 for one group.
 	Signal, Noise float64
 	Skipped       int // optimiser steps left out because the gradient was not finite
 	// Drift is the largest |new - old| of the first mini-batch's tokens, before any update: how far trainer and sampler are apart. On an exact
@@ -197,15 +197,15 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 		}
 	}
 	learns := len(run) > 0 // else the gradient is 0, and the optimiser's moments go on, as does the schedule
-	all, few, small := len(run), 0, 0.0
+	quarter, few, all := firstGroups(run)
+	small := 0.0
 	st.LearningRate = t.config.LearningRate * t.config.Schedule(t.opt.Steps())
 	for len(run) > 0 {
-		p := t.pack(run)
-		run = run[p.items:]
+		p := t.pack(run[:cmp.Or(quarter, len(run))])
+		run, quarter = run[p.items:], max(0, quarter-p.items)
 		st.Trained += len(p.ids)
 		err := t.micro(ctx, p, totals, st)
-		if err == nil && few == 0 && len(run) > 0 {
-			few = p.items
+		if err == nil && few > 0 && quarter == 0 && small == 0 {
 			small, err = t.opt.SqGradNorm(ctx)
 		}
 		if err != nil {
@@ -225,7 +225,23 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 	return err
 }
 
-// gradientNoise takes the squared norms of a sum of few completions' gradients and of all of them. With g_n the mean of n, E|g_n|^2 = |g|^2 + S/n;
+// firstGroups counts the items of the first quarter of the groups, those groups and all groups; 0 items of 0 groups where there is one group.
+// A group is not cut: its advantages sum to 0, so a part of it has another gradient.
+func firstGroups(run []item) (items, few, all int) {
+	starts := []int{}
+	for i, it := range run {
+		if i == 0 || it.group != run[i-1].group {
+			starts = append(starts, i)
+		}
+	}
+	if all = len(starts); all < 2 {
+		return 0, 0, all
+	}
+	few = (all + 3) / 4
+	return starts[few], few, all
+}
+
+// gradientNoise takes the squared norms of the sum of few groups' gradients and of all of them. With g_n the mean of n, E|g_n|^2 = |g|^2 + S/n;
 // both are given back on the scale of the sum of all.
 func gradientNoise(small float64, few int, large float64, all int) (signal, noise float64) {
 	if few == 0 || few >= all {

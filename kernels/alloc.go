@@ -72,8 +72,11 @@ func (d *Device) large(bytes int64) (block, error) {
 		for d.arena.reserved+size > d.stats.PeakBytes/4*5+2*segmentBytes && d.giveUp() {
 		}
 		p, err := d.reserve(size)
-		if err != nil {
-			return block{}, err
+		if err != nil { // near the limit: no more than what is asked for
+			size = bytes
+			if p, err = d.reserve(size); err != nil {
+				return block{}, err
+			}
 		}
 		d.stats.CachedBytes += size
 		x = d.arena.grow(p, size, bytes)
@@ -121,7 +124,7 @@ func (d *Device) release(b block) {
 	d.stats.CachedBytes += b.bytes
 }
 
-// Trim gives memory that is kept for reuse back to the system.
+// Trim gives memory that is kept for reuse back to the system: freed blocks, and segments of which nothing is in use.
 func (d *Device) Trim() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -2,10 +2,12 @@ package kernels_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gor1/gor1/kernels"
 )
@@ -89,5 +91,45 @@ func TestBlocksDoNotOverlap(t *testing.T) {
 	require.Positive(t, stats.CachedBytes)
 	dev.Trim()
 	require.Zero(t, dev.Stats().CachedBytes)
+	require.NoError(t, dev.Close())
+}
+
+// Scopes of several goroutines share a device's memory.
+func TestBlocksOfGoroutines(t *testing.T) {
+	dev, err := kernels.Open("cpu")
+	require.NoError(t, err)
+	var all errgroup.Group
+	for g := range 4 {
+		all.Go(func() error {
+			r := rand.New(rand.NewPCG(5, uint64(g)))
+			for range 40 {
+				err := dev.Do(context.Background(), func(s *kernels.Scope) error {
+					n := 1 + r.IntN(200_000)
+					x := s.Full(float32(g), n)
+					for range 5 {
+						x = s.Affine(x, 1, 1)
+					}
+					got := make([]float32, n)
+					if err := s.Read(x, got); err != nil {
+						return err
+					}
+					for i, v := range got {
+						if v != float32(g+5) {
+							return fmt.Errorf("goroutine %d: value %d of %d is %g", g, i, n, v)
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+				_ = dev.Stats()
+				dev.Trim()
+			}
+			return nil
+		})
+	}
+	require.NoError(t, all.Wait())
+	require.Zero(t, dev.Stats().LiveBytes)
 	require.NoError(t, dev.Close())
 }

@@ -8,7 +8,7 @@ import (
 
 // arena cuts pieces out of large segments of a backend's memory. A step asks for other sizes than the one before it, since lengths
 // vary: a request takes the smallest free piece that it fits in, what is left of that stays free, and free neighbours grow together again.
-// So the memory kept is about the most that was in use at once, whatever the sizes were.
+// So the memory kept is about the most that was in use at once; a block that lives long keeps its segment, the rest of which serves other requests.
 type arena struct {
 	free     []*piece // by size, then address
 	reserved int64    // bytes of all segments
@@ -28,17 +28,17 @@ const (
 	leastRest    = 4 << 10  // a smaller rest is not cut off
 )
 
-func bysize(a *piece, b *piece) int {
+func bySize(a, b *piece) int {
 	return cmp.Or(cmp.Compare(a.bytes, b.bytes), cmp.Compare(uintptr(a.p), uintptr(b.p)))
 }
 
 func (a *arena) insert(x *piece) {
-	i, _ := slices.BinarySearchFunc(a.free, x, bysize)
+	i, _ := slices.BinarySearchFunc(a.free, x, bySize)
 	a.free = slices.Insert(a.free, i, x)
 }
 
 func (a *arena) remove(x *piece) {
-	i, _ := slices.BinarySearchFunc(a.free, x, bysize)
+	i, _ := slices.BinarySearchFunc(a.free, x, bySize)
 	a.free = slices.Delete(a.free, i, i+1)
 }
 

@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sort"
 	"strconv"
 	"strings"
@@ -56,9 +57,10 @@ type Stats struct {
 
 // Device is an opened backend. Its methods are safe for many goroutines.
 type Device struct {
-	be   *native.Backend
-	info native.Info
-	name string
+	be     *native.Backend
+	info   native.Info
+	memory int64
+	name   string
 
 	mu     sync.Mutex                 // the fields below
 	free   map[int64][]unsafe.Pointer // small blocks, by class
@@ -96,7 +98,11 @@ func Open(name string, opts ...Options) (*Device, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("kernels: open %s: %w", name, err), be.Close())
 	}
-	return &Device{be: be, info: info, name: name, free: map[int64][]unsafe.Pointer{}}, nil
+	memory := info.Memory
+	if name == "cpu" || name == "torch" {
+		memory = allowed(memory)
+	}
+	return &Device{be: be, info: info, memory: memory, name: name, free: map[int64][]unsafe.Pointer{}}, nil
 }
 
 // backend opens the backend of a device's name.
@@ -174,8 +180,22 @@ func (d *Device) BF16() string {
 // or cache it was computed with.
 func (d *Device) Exact() bool { return d.info.Exact }
 
-// Memory is the device's memory in bytes; 0 where it is not known.
-func (d *Device) Memory() int64 { return d.info.Memory }
+// Memory is the device's memory in bytes, of the host what the process may use of it (Linux control groups); 0 where it is not known.
+func (d *Device) Memory() int64 { return d.memory }
+
+// allowed is a host's memory, or less where a control group's limit is lower.
+func allowed(memory int64) int64 {
+	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 && (memory == 0 || n < memory) {
+			memory = n
+		}
+	}
+	return memory
+}
 
 // Measure measures a limit of the machine, [PeakF32], [PeakBF16] or [PeakCopy], for about the given time.
 func (d *Device) Measure(limit string, seconds float64) (float64, error) {
@@ -200,9 +220,9 @@ func (d *Device) Stats() Stats {
 // Close frees the device. Parameters and buffers must have been freed before: that they were not is an error, and then
 // the device stays open.
 func (d *Device) Close() error {
-	d.Trim()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.trim()
 	if d.closed {
 		return fmt.Errorf("kernels: close %s: closed already", d.name)
 	}

@@ -57,6 +57,7 @@ type DistillStep struct {
 	Lesson   int           // the step was of
 	Samples  [][]int32     // the student's completions, where they were
 	Measured *sft.Measured // of a measurement after this step; nil: there was none
+	Tokens   int64         // rows that went through the student so far
 }
 
 // Run trains, from the newest checkpoint in dir on where there is one.
@@ -160,7 +161,7 @@ func (s *distillStage) step(ctx context.Context, n int) ([]run.Field, error) {
 	}
 	s.feeders[lesson].commit()
 	s.state.Tokens += int64(st.Tokens)
-	s.last.Stats = st
+	s.last.Stats, s.last.Tokens = st, s.state.Tokens
 	fields := []run.Field{
 		{Name: "loss", Value: st.Divergence + s.Train.Likelihood*st.Likelihood}, {Name: "divergence", Value: st.Divergence}, {Name: "nll", Value: st.Likelihood}, {Name: "entropy", Value: st.Entropy},
 		{Name: "grad_norm", Value: st.GradNorm}, {Name: "learning_rate", Value: st.LearningRate}, {Name: "num_tokens", Value: s.state.Tokens}, {Name: "targets", Value: st.Targets},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,8 +29,8 @@ The file has no script and takes nothing from elsewhere. TensorBoard shows the s
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(fields) == 0 || smooth < 1 {
-				return fmt.Errorf("%w: --fields is empty, or --smooth %d is not at least 1", errUsage, smooth)
+			if len(fields) == 0 || smooth%2 != 1 {
+				return fmt.Errorf("%w: --fields is empty, or --smooth %d is not odd", errUsage, smooth)
 			}
 			panels := make([]runs.Panel, len(fields))
 			for i, f := range fields {
@@ -37,7 +38,7 @@ The file has no script and takes nothing from elsewhere. TensorBoard shows the s
 			}
 			for _, arg := range args {
 				name, dir, named := strings.Cut(arg, "=")
-				if !named {
+				if _, err := os.Stat(arg); !named || err == nil {
 					name, dir = filepath.Base(filepath.Clean(arg)), arg
 				}
 				path := filepath.Join(dir, "metrics.jsonl")
@@ -69,6 +70,6 @@ The file has no script and takes nothing from elsewhere. TensorBoard shows the s
 	cmd.Flags().StringSliceVar(&fields, "fields", []string{"reward", "completions/mean_length", "entropy"}, "metrics, one panel each")
 	cmd.Flags().StringVar(&out, "out", "curves.svg", "the file that is written")
 	cmd.Flags().StringVar(&title, "title", "", "above the panels")
-	cmd.Flags().IntVar(&smooth, "smooth", 1, "mean over so many steps around each; 1: as it is")
+	cmd.Flags().IntVar(&smooth, "smooth", 1, "mean over so many steps around each, an odd number; 1: as it is")
 	return cmd
 }

@@ -65,12 +65,12 @@ func TestGRPO(t *testing.T) {
 	trained, err := os.ReadFile(filepath.Join(out, "checkpoint-3", "trainer_state.json"))
 	require.NoError(t, err)
 	class, other := "dot", "fma"
-	if strings.Contains(string(trained), `"bf16":"fma"`) {
+	if strings.Contains(string(trained), `"bf16_class":"fma"`) {
 		class, other = other, class
 	}
 	code, _, stderr = call(append(args, "--learning_rate", "2e-3", "--bf16_class", other)...)
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, fmt.Sprintf("bf16 was %q and is now %q", class, other))
+	require.Contains(t, stderr, fmt.Sprintf("bf16_class was %q and is now %q", class, other))
 	code, _, stderr = call(append(args, "--learning_rate", "2e-3", "--bf16_class", class)...)
 	require.Zero(t, code, stderr)
 	// A run's own config.yaml makes the same run again.

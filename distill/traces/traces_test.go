@@ -3,8 +3,8 @@ package traces_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -209,9 +209,11 @@ func TestKillNine(t *testing.T) {
 		limit := 10 + r.Int64N(40) // requests until we strike
 		for struck = false; !struck && len(done) == 0; time.Sleep(time.Millisecond) {
 			if f.requests.Load() >= before+limit && kills < 10 {
-				if err := child.Process.Kill(); errors.Is(err, os.ErrProcessDone) {
+				err := child.Process.Kill()
+				if errors.Is(err, os.ErrProcessDone) {
 					break
 				}
+				require.NoError(t, err)
 				struck = true
 				kills++
 			}

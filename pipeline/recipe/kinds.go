@@ -214,9 +214,9 @@ func (l *Line) logits(s LineStage, c stageConfig, from Sources) (stageRun, error
 		if err := dir.WriteFile("config.yaml", func(w io.Writer) error { return Write(w, g) }); err != nil {
 			return out, err
 		}
-		tokens := 0
+		tokens := int64(0)
 		res, err := p.Run(ctx, dir, func(st pipeline.DistillStep) {
-			tokens += st.Stats.Tokens
+			tokens = st.Tokens
 			l.watch(s.Name, st.Step, "divergence %.4f", st.Stats.Divergence)
 		})
 		out = pipeline.Output{Last: res.Checkpoint, Best: res.Best, Scores: map[string]float64{"steps": float64(res.Steps), "rows": float64(p.Rows), "trained_tokens": float64(tokens)}}

@@ -79,7 +79,7 @@ func openModel(ctx context.Context, at Machine, m Model, from Sources, c *closer
 // record adds to a run's configuration what makes the policy's numbers: the mark of the folder it began as, and the class of bf16 if it computes in that.
 func record(config map[string]any, m *model.LM, dir string) (err error) {
 	if m.BF16() {
-		config["bf16"] = m.Device().BF16()
+		config["bf16_class"] = m.Device().BF16()
 	}
 	config["model"], err = mark(dir)
 	return err

@@ -343,6 +343,16 @@ func TestRewardRoutes(t *testing.T) {
 		}
 		return ""
 	}
+	mixed := write(t, t.TempDir(), "train.jsonl", strings.Replace(rows, `"general"`, `"code"`, 1))
+	q, err := grpo(t, m, mixed, "--reward_funcs", "accuracy,binary_code", "--unsafe_code_exec", "--eval_dataset_name", mixed, "--reward_route_column", "scenario", "--reward_routes", `{"reasoning":["accuracy"],"code":["binary_code"]}`)
+	require.NoError(t, err)
+	require.Len(t, q.HeldOut.Problems, 2)
+	for i, want := range []string{"accuracy", "binary_code"} {
+		require.Equal(t, want, reward.Evaluate(context.Background(), q.HeldOut.Score, reward.Sample{Problem: q.HeldOut.Problems[i]}).Parts[0].Name, "each by its own rule")
+	}
+	q, err = grpo(t, m, train, "--reward_funcs", "length,reward_model", "--reward_model_path", scorer, "--eval_dataset_name", train, "--reward_route_column", "scenario", "--reward_routes", `{"reasoning":["length"],"general":["reward_model"]}`)
+	require.NoError(t, err)
+	require.Len(t, q.HeldOut.Problems, 2, "no rule among the rewards: mathematics, as without routes")
 	require.Equal(t, "accuracy format", names("two"))
 	require.Equal(t, "reward_model safety_model", names("hello"))
 

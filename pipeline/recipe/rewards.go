@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -218,6 +219,11 @@ func (j *judges) model(name, dir string) (m sft.RewardModel, err error) {
 	if dir == "" {
 		return m, fmt.Errorf("recipe: %s needs %s_path: the folder of a sequence classifier with one label", name, name)
 	}
+	if j.from.Model != nil {
+		if dir, err = j.from.Model(context.Background(), dir, "main"); err != nil {
+			return m, err
+		}
+	}
 	tok, err := tokenizer.Load(dir)
 	if err != nil {
 		return m, err
@@ -270,7 +276,7 @@ func noPassword(key, address string) error {
 }
 
 // score is the weighted sum of the named functions: those that judge alone, and those that compare. What is held out is scored by the one
-// that tells right from wrong: mathematics, or code where only code is judged.
+// that tells right from wrong, of its route where there are some: mathematics, or code where only code is judged.
 func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, error) {
 	j := &judges{GRPO: g, from: from, p: p, math: equal}
 	if len(g.Funcs) == 0 {
@@ -283,7 +289,7 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 	if err != nil {
 		return nil, nil, err
 	}
-	alone, compared := map[string][]reward.Func{}, map[string][]reward.GroupFunc{}
+	alone, compared, rules := map[string][]reward.Func{}, map[string][]reward.GroupFunc{}, map[string]reward.Func{}
 	for i, name := range g.Funcs {
 		if to, ok := rewardAliases[name]; ok {
 			name = to
@@ -296,14 +302,14 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 		if err != nil {
 			return nil, nil, err
 		}
-		if name == "accuracy" || p.HeldOut.Score == nil && (name == "binary_code" || name == "code") {
-			p.HeldOut.Score, p.ruled = f, routes.to(name)
-		}
 		weight := 1.0
 		if len(g.Weights) > 0 {
 			weight = g.Weights[i]
 		}
 		for _, value := range routes.to(name) {
+			if name == "accuracy" || rules[value] == nil && (name == "binary_code" || name == "code") {
+				rules[value] = f
+			}
 			if f != nil {
 				alone[value] = append(alone[value], reward.Weight(weight, f))
 			} else {
@@ -311,13 +317,21 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 			}
 		}
 	}
-	if p.HeldOut.Score == nil {
-		p.HeldOut.Score = reward.Math
-	}
 	var score reward.Func
 	var compare reward.GroupFunc
 	switch {
 	case len(routes) > 0:
+		for value := range routes {
+			if len(rules) == 0 || rules[value] != nil {
+				p.ruled = append(p.ruled, value)
+			}
+		}
+		for _, value := range p.ruled {
+			if rules[value] == nil {
+				rules[value] = reward.Math
+			}
+		}
+		p.HeldOut.Score = reward.Route(g.RouteColumn, rules)
 		one, group := map[string]reward.Func{}, map[string]reward.GroupFunc{}
 		for value := range routes {
 			one[value], group[value] = reward.Sum(alone[value]...), reward.SumGroup(compared[value]...)
@@ -329,6 +343,9 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 			compare = reward.RouteGroup(g.RouteColumn, group)
 		}
 	default:
+		if p.HeldOut.Score = rules[everyRow]; p.HeldOut.Score == nil {
+			p.HeldOut.Score = reward.Math
+		}
 		if len(alone) > 0 {
 			score = reward.Sum(alone[everyRow]...)
 		}

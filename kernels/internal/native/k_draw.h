@@ -166,8 +166,10 @@ static void k_head_draw(const void *args, int64_t lo, int64_t hi, int worker)
 		head_shape(z, v, a->softcap, temp > 0 ? temp : 1.0f);
 		if (kept)
 			v = head_truncate(z, a->o + r * a->ldz, v, a->cut + 3 * r, kept, a->mass + r);
-		else if (a->kept)
-			memset(a->kept + r * words, 0xff, (size_t)words * sizeof *a->kept), a->mass[r] = 1;
+		else if (a->kept) {
+			memset(a->kept + r * words, 0xff, (size_t)words * sizeof *a->kept);
+			a->mass[r] = 1;
+		}
 		head_sums s = head_row(z, v);
 		int64_t id = temp > 0 ? head_inverse_cdf(z, v, s, uniform(a->key, a->counter + 4 * r)) : head_argmax(z, v);
 		a->token[r] = (int32_t)(kept ? head_word(kept, id) : id);
