@@ -11,20 +11,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gor1/gor1/internal/progress"
+	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
 	"github.com/gor1/gor1/model/tokenizer"
 	"github.com/gor1/gor1/model/weights"
+	"github.com/gor1/gor1/pipeline"
 )
 
 func newConvert() *cobra.Command {
-	var dtype string
+	var dtype, adapter string
 	var weightsOnly bool
 	cmd := &cobra.Command{
 		Use:   "convert IN OUT",
 		Short: "Write a model as a Hugging Face folder",
 		Long: "Reads a .gguf file or a model folder and writes OUT, a new folder that transformers and vLLM load: quantised weights expanded, the\n" +
-			"tokenizer and the chat template of a .gguf file as tokenizer.json and tokenizer_config.json. OUT must not exist; it appears when it is whole.",
-		Example: "  r1 convert SmolLM2.gguf smollm2\n  r1 convert DIR DIR-bf16 --dtype bf16",
+			"tokenizer and the chat template of a .gguf file as tokenizer.json and tokenizer_config.json. OUT must not exist; it appears when it is whole.\n" +
+			"--adapter merges a LoRA adapter (a run's checkpoint, or peft's folder) into the model's weights.",
+		Example: "  r1 convert SmolLM2.gguf smollm2\n  r1 convert DIR DIR-bf16 --dtype bf16\n  r1 convert DIR merged --adapter out/checkpoint-60",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return fmt.Errorf("%w: want IN and OUT, got %d arguments", errUsage, len(args))
@@ -40,12 +43,53 @@ func newConvert() *cobra.Command {
 			if f, ok := cmd.ErrOrStderr().(*os.File); ok {
 				line = *progress.New(f)
 			}
-			return convert(args[0], args[1], t, weightsOnly, &line)
+			in := args[0]
+			if adapter != "" {
+				merged, err := os.MkdirTemp("", "r1-merge-*")
+				if err != nil {
+					return err
+				}
+				defer os.RemoveAll(merged)
+				if err := merge(in, adapter, merged); err != nil {
+					return err
+				}
+				in = merged
+			}
+			return convert(in, args[1], t, weightsOnly, &line)
 		},
 	}
 	cmd.Flags().StringVar(&dtype, "dtype", "f32", "of the weights: f32, bf16 or f16")
+	cmd.Flags().StringVar(&adapter, "adapter", "", "the folder of a LoRA adapter on the model, which is merged into its weights")
 	cmd.Flags().BoolVar(&weightsOnly, "weights-only", false, "leave a .gguf file's tokenizer out, as when it is of a kind that is not supported")
 	return cmd
+}
+
+// merge writes the model of a folder with an adapter merged into it.
+func merge(in, adapter, out string) (err error) {
+	dev, err := kernels.Open("cpu")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	base, err := model.Load(dev, in, model.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, base.Close()) }()
+	adapted, err := base.LoadAdapter(adapter)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, adapted.Close()) }()
+	whole, err := adapted.Merged()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, whole.Close()) }()
+	if err := pipeline.Files(in, pipeline.TokenizerFiles...).Save(out); err != nil {
+		return err
+	}
+	return whole.Save(out)
 }
 
 // convert writes beside out and renames, so that out is whole or absent.

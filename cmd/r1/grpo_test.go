@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model"
 )
 
 // problems is a data folder with a split to train on and one to measure on.
@@ -80,8 +83,8 @@ func TestGRPO(t *testing.T) {
 
 // An adapter is trained, saved as peft's files, and resumed.
 func TestGRPOAdapter(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "out")
-	args := []string{"grpo", "--model_name_or_path", textModel(t), "--dataset_name", problems(t), "--output_dir", out, "--json", "--preflight", "0", "--use_peft", "--lora_r", "4", "--beta", "0.01",
+	base, out := textModel(t), filepath.Join(t.TempDir(), "out")
+	args := []string{"grpo", "--model_name_or_path", base, "--dataset_name", problems(t), "--output_dir", out, "--json", "--preflight", "0", "--use_peft", "--lora_r", "4", "--beta", "0.01",
 		"--num_generations", "4", "--max_completion_length", "8", "--prompt_template", "none", "--reward_funcs", "repetition_penalty", "--repetition_n_grams", "1", "--temperature", "0.3", "--learning_rate", "1e-2", "--max_steps", "2", "--save_steps", "1"}
 	code, _, stderr := call(args...)
 	require.Zero(t, code, stderr)
@@ -94,6 +97,32 @@ func TestGRPOAdapter(t *testing.T) {
 	again, err := os.ReadFile(filepath.Join(out, "checkpoint-2", "adapter_model.safetensors"))
 	require.NoError(t, err)
 	require.Equal(t, last, again, "the second step is taken again, to the byte")
+
+	whole := filepath.Join(t.TempDir(), "whole")
+	code, _, stderr = call("convert", base, whole, "--adapter", filepath.Join(out, "checkpoint-2"))
+	require.Zero(t, code, stderr)
+	require.FileExists(t, filepath.Join(whole, "tokenizer.json"))
+	dev, err := kernels.Open("cpu")
+	require.NoError(t, err)
+	plain, err := model.Load(dev, base, model.Options{})
+	require.NoError(t, err)
+	adapted, err := plain.LoadAdapter(filepath.Join(out, "checkpoint-2"))
+	require.NoError(t, err)
+	want, err := adapted.Merged()
+	require.NoError(t, err)
+	got, err := model.Load(dev, whole, model.Options{})
+	require.NoError(t, err)
+	for _, p := range want.Params() {
+		a, err := p.Values()
+		require.NoError(t, err)
+		b, err := got.Param(p.Name).Values()
+		require.NoError(t, err)
+		require.Equal(t, a, b, p.Name)
+	}
+	for _, m := range []*model.LM{got, want, adapted, plain} {
+		require.NoError(t, m.Close())
+	}
+	require.NoError(t, dev.Close())
 }
 
 func TestGRPOErrors(t *testing.T) {
