@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gor1/gor1/reward"
 	"github.com/gor1/gor1/sampling"
@@ -38,6 +39,24 @@ func Measure(ctx context.Context, e *sampling.Engine, problems []reward.Problem,
 		return Report{}, fmt.Errorf("eval: %w", err)
 	}
 	return summarise(groups, samples)
+}
+
+// Judge judges completions that are there once more, with another score. groups are not changed.
+func Judge(ctx context.Context, groups []sampling.Group, codec sampling.Codec, score reward.Func) (Report, error) {
+	again, samples := slices.Clone(groups), 0
+	for g := range again {
+		again[g].Samples = slices.Clone(groups[g].Samples)
+		samples = max(samples, len(again[g].Samples))
+		for i := range again[g].Samples {
+			if err := ctx.Err(); err != nil {
+				return Report{}, fmt.Errorf("eval: %w", err)
+			}
+			s := &again[g].Samples[i]
+			r := reward.Evaluate(ctx, score, reward.Sample{Problem: groups[g].Problem, Completion: s.Text(codec), Tokens: s.Tokens, Truncated: s.Stop == sampling.StopLength})
+			s.Score, s.Parts = r.Score, r.Parts
+		}
+	}
+	return summarise(again, samples)
 }
 
 func summarise(groups []sampling.Group, samples int) (Report, error) {

@@ -25,8 +25,8 @@ func newEval() *cobra.Command {
 		Long: `Draws completions of each problem and prints the share that is right with its 95 % interval: with one sample a problem Wilson's, else the one over problems.
 --out writes one line a completion. --against compares with such a file of another model on the same problems: McNemar's exact test where every
 problem has one completion, and a paired bootstrap.`,
-		Example: `  r1 eval --model_name_or_path DIR --dataset_name problems.jsonl --out before.jsonl
-  r1 eval --model_name_or_path out/checkpoint-60 --dataset_name problems.jsonl --against before.jsonl
+		Example: `  r1 eval --model_name_or_path DIR --dataset_name problems.jsonl --out before.jsonl --score accuracy,last_number
+  r1 eval --model_name_or_path out/checkpoint-60 --dataset_name problems.jsonl --against before.jsonl --score accuracy,last_number
   r1 eval --model_name_or_path DIR --dataset_name math.jsonl --samples 16 --temperature 0.6 --top_p 0.95`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,9 +34,12 @@ problem has one completion, and a paired bootstrap.`,
 			if err := errors.Join(err, machine(&g.Machine)); err != nil {
 				return err
 			}
-			var before []float64
-			if against != "" {
-				if before, err = passRates(against); err != nil {
+			before := make([][]float64, len(g.Scores))
+			for i, name := range g.Scores {
+				if against == "" {
+					break
+				}
+				if before[i], err = passRates(against, name); err != nil {
 					return err
 				}
 			}
@@ -50,32 +53,37 @@ problem has one completion, and a paired bootstrap.`,
 				return err
 			}
 			if out != "" {
-				if err := writeCompletions(out, r, codec); err != nil {
+				if err := writeCompletions(out, g.Scores, r, codec); err != nil {
 					return err
 				}
 			}
-			return report(cmd, r, before, against, asJSON)
+			for i, name := range g.Scores {
+				if err := report(cmd, name, r[i], before[i], against, asJSON, len(r) > 1); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "a file for the completions, one JSON object a line")
 	cmd.Flags().StringVar(&against, "against", "", "a file that --out wrote for another model on the same problems")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a score")
 	recipe.Bind(cmd.Flags(), g)
 	return cmd
 }
 
 // completion is one line of a file of completions.
 type completion struct {
-	Problem    int      `json:"problem"` // in the order of the data set
-	ID         string   `json:"id"`
-	Answer     string   `json:"answer"`
-	Completion string   `json:"completion"`
-	Score      *float64 `json:"score"` // null: not scored
-	Tokens     int      `json:"tokens"`
-	Stop       string   `json:"stop"`
+	Problem    int                 `json:"problem"` // in the order of the data set
+	ID         string              `json:"id"`
+	Answer     string              `json:"answer"`
+	Completion string              `json:"completion"`
+	Scores     map[string]*float64 `json:"scores"` // by name; null: not scored
+	Tokens     int                 `json:"tokens"`
+	Stop       string              `json:"stop"`
 }
 
-func writeCompletions(path string, r eval.Report, codec sampling.Codec) error {
+func writeCompletions(path string, names []string, r []eval.Report, codec sampling.Codec) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -83,11 +91,14 @@ func writeCompletions(path string, r eval.Report, codec sampling.Codec) error {
 	w := bufio.NewWriter(f)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	for i, g := range r.Groups {
-		for _, s := range g.Samples {
-			c := completion{Problem: i, ID: g.Problem.ID, Answer: g.Problem.Answer, Completion: codec.Decode(s.Tokens), Tokens: len(s.Tokens), Stop: s.Stop.String()}
-			if v, ok := s.Score.Value(); ok {
-				c.Score = &v
+	for i, g := range r[0].Groups {
+		for j, s := range g.Samples {
+			c := completion{Problem: i, ID: g.Problem.ID, Answer: g.Problem.Answer, Completion: codec.Decode(s.Tokens), Scores: map[string]*float64{}, Tokens: len(s.Tokens), Stop: s.Stop.String()}
+			for k, name := range names {
+				c.Scores[name] = nil
+				if v, ok := r[k].Groups[i].Samples[j].Score.Value(); ok {
+					c.Scores[name] = &v
+				}
 			}
 			err = errors.Join(err, enc.Encode(c))
 		}
@@ -95,8 +106,8 @@ func writeCompletions(path string, r eval.Report, codec sampling.Codec) error {
 	return errors.Join(err, w.Flush(), f.Close())
 }
 
-// passRates are the mean scores of the problems in a file of completions, in order.
-func passRates(path string) ([]float64, error) {
+// passRates are the means of a score of the problems in a file of completions, in order.
+func passRates(path, name string) ([]float64, error) {
 	var sum, n []float64
 	err := eachLine(path, nil, func(text []byte) error {
 		var c completion
@@ -109,8 +120,12 @@ func passRates(path string) ([]float64, error) {
 			}
 			sum, n = append(sum, 0), append(n, 0)
 		}
-		if c.Score != nil && c.Problem >= 0 {
-			sum[c.Problem] += *c.Score
+		v, ok := c.Scores[name]
+		if !ok {
+			return fmt.Errorf("there is no score %s; give --score as the file was written with", name)
+		}
+		if v != nil && c.Problem >= 0 {
+			sum[c.Problem] += *v
 			n[c.Problem]++
 		}
 		return nil
@@ -127,11 +142,14 @@ func passRates(path string) ([]float64, error) {
 	return sum, nil
 }
 
-// report prints the measurement and, where there is another one, whether the two differ.
-func report(cmd *cobra.Command, r eval.Report, before []float64, against string, asJSON bool) error {
-	out := map[string]any{"problems": r.Problems, "samples": r.Samples, "pass@1": r.Pass1, "low": r.Low, "high": r.High, "any": r.PassK, "mean_length": r.Length, "truncated": r.Truncated, "unscored": r.Unscored}
+// report prints the measurement by a score, which it names where there are several, and, where there is another one, whether the two differ.
+func report(cmd *cobra.Command, name string, r eval.Report, before []float64, against string, asJSON, named bool) error {
+	out := map[string]any{"score": name, "problems": r.Problems, "samples": r.Samples, "pass@1": r.Pass1, "low": r.Low, "high": r.High, "any": r.PassK, "mean_length": r.Length, "truncated": r.Truncated, "unscored": r.Unscored}
 	text := fmt.Sprintf("%.1f %% right (95 %% interval %.1f to %.1f) on %d problems with %d samples each; %.1f %% with at least one right; %.0f tokens, %.0f %% cut at the limit",
 		100*r.Pass1, 100*r.Low, 100*r.High, r.Problems, r.Samples, 100*r.PassK, r.Length, 100*r.Truncated)
+	if named {
+		text = name + ": " + text
+	}
 	if r.Unscored > 0 {
 		text += fmt.Sprintf("; %d problems could not be judged", r.Unscored)
 	}

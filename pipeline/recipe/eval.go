@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/gor1/gor1/eval"
@@ -18,21 +19,21 @@ type Eval struct {
 	Machine
 	Model
 	Questions
-	Rows        int     `key:"eval_rows" help:"rows that are measured, the first ones; 0: all"`
-	Adapter     string  `key:"adapter" help:"the folder of a LoRA adapter on the model"`
-	Split       string  `key:"split" help:"split to measure on"`
-	Samples     int     `key:"samples" help:"completions of each problem; R1 draws 64 at temperature 0.6 and top_p 0.95"`
-	MaxTokens   int     `key:"max_completion_length" help:"tokens of a completion"`
-	Temperature float64 `key:"temperature" help:"of the draws; 0: the likeliest token"`
-	TopP        float64 `key:"top_p" help:"draw from the likeliest tokens with this share of probability"`
-	Seed        uint64  `key:"seed" help:"of the draws"`
-	Score       string  `key:"score" help:"accuracy: the final answer by mathematics; last_number: the last number of the text; strict: as accuracy, in R1-Zero's format"`
+	Rows        int      `key:"eval_rows" help:"rows that are measured, the first ones; 0: all"`
+	Adapter     string   `key:"adapter" help:"the folder of a LoRA adapter on the model"`
+	Split       string   `key:"split" help:"split to measure on"`
+	Samples     int      `key:"samples" help:"completions of each problem; R1 draws 64 at temperature 0.6 and top_p 0.95"`
+	MaxTokens   int      `key:"max_completion_length" help:"tokens of a completion"`
+	Temperature float64  `key:"temperature" help:"of the draws; 0: the likeliest token"`
+	TopP        float64  `key:"top_p" help:"draw from the likeliest tokens with this share of probability"`
+	Seed        uint64   `key:"seed" help:"of the draws"`
+	Scores      []string `key:"score" help:"one or more, for the same completions: accuracy: the final answer by mathematics; last_number: the last number of the text; strict: as accuracy, in R1-Zero's format"`
 }
 
 // NewEval is the recipe with every value at its default.
 func NewEval() *Eval {
 	return &Eval{
-		Machine: Machine{Device: "cpu"}, Model: Model{Revision: "main"}, Questions: Questions{PromptColumn: "prompt"}, Split: "test", Samples: 1, MaxTokens: 1024, TopP: 1, Seed: 42, Score: "accuracy",
+		Machine: Machine{Device: "cpu"}, Model: Model{Revision: "main"}, Questions: Questions{PromptColumn: "prompt"}, Split: "test", Samples: 1, MaxTokens: 1024, TopP: 1, Seed: 42, Scores: []string{"accuracy"},
 	}
 }
 
@@ -59,13 +60,17 @@ func lastNumber(_ context.Context, s reward.Sample) (reward.Score, error) {
 	return reward.Scored(0), nil
 }
 
-// Run measures. The codec that comes back writes the completions as text.
-func (g *Eval) Run(ctx context.Context, from Sources, progress func(done, total int)) (r eval.Report, c sampling.Codec, notes []string, err error) {
+// Run measures: one report a score, of the same completions. The codec that comes back writes them as text.
+func (g *Eval) Run(ctx context.Context, from Sources, progress func(done, total int)) (r []eval.Report, c sampling.Codec, notes []string, err error) {
 	var open closers
 	defer func() { err = errors.Join(err, open.Close()) }()
-	score, ok := scores[g.Score]
-	if !ok {
-		return r, nil, nil, fmt.Errorf("recipe: score is %q, want accuracy, strict or last_number", g.Score)
+	if len(g.Scores) == 0 {
+		return r, nil, nil, errors.New("recipe: score is empty, want some of accuracy, strict and last_number")
+	}
+	for i, name := range g.Scores {
+		if scores[name] == nil || slices.Contains(g.Scores[:i], name) {
+			return r, nil, nil, fmt.Errorf("recipe: score is %q, want accuracy, strict or last_number, each at most once", name)
+		}
 	}
 	m, dir, err := openModel(ctx, g.Machine, g.Model, from, &open)
 	if err != nil {
@@ -93,6 +98,17 @@ func (g *Eval) Run(ctx context.Context, from Sources, progress func(done, total 
 		open.note("%d prompts are longer than %d tokens and left out", long, limit)
 	}
 	o := sampling.Options{Codec: codec, Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens, Seed: g.Seed, EOS: ends(codec.tok, m), Truncation: kernels.Truncation{TopP: float32(g.TopP)}}
-	r, err = eval.Measure(ctx, sampling.New(m, o), problems, g.Samples, score, progress)
-	return r, codec, open.Notes, err
+	first, err := eval.Measure(ctx, sampling.New(m, o), problems, g.Samples, scores[g.Scores[0]], progress)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	r = []eval.Report{first}
+	for _, name := range g.Scores[1:] {
+		other, err := eval.Judge(ctx, first.Groups, codec, scores[name])
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		r = append(r, other)
+	}
+	return r, codec, open.Notes, nil
 }
