@@ -28,7 +28,7 @@ type Options struct {
 	MaxTokens   int     // of one completion, its end-of-sequence token included
 	Seed        uint64  // of the run: a draw is a function of it, the step, the row, the sample's number and the position
 	EOS         []int32 // ids that end a completion; nil: the model's
-	MaxSeqs     int     // sequences decoded at once; 0: 512, or fewer where their keys and values would take over a quarter of the memory. Results do not depend on it
+	MaxSeqs     int     // sequences decoded at once; 0: 512, or fewer where their keys and values would take over an eighth of the memory. Results do not depend on it
 	Workers     int     // rewards judged at once; 0: one a core
 	// Truncation restricts each draw to the likeliest words; Sample.Keep records which. With Temperature 0 it plays no part. It costs
 	// memory: 4 bytes for each word kept at each token. With TopK 50 that is 200 bytes a token; with TopP 0.99 at temperature 1 the
@@ -267,7 +267,7 @@ func (e *Engine) maxSeqs(groups []Group) int {
 	}
 	n := int64(512)
 	if memory := e.policy.Device().Memory(); memory > 0 {
-		n = min(n, memory/4/(e.policy.Config().CacheBytes()*int64(model.PageRows*(pages(longest+e.options.MaxTokens)+1))))
+		n = min(n, memory/8/(e.policy.Config().CacheBytes()*int64(model.PageRows*(pages(longest+e.options.MaxTokens)+1))))
 	}
 	return max(1, int(n))
 }
