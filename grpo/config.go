@@ -20,6 +20,8 @@ type Config struct {
 	// MaskTruncated does not train completions that the length limit cut (DAPO's overlong filtering, arXiv 2503.14476, section 3.4). Their
 	// rewards and lengths still count in their group's statistics and in the normalisers, as in TRL.
 	MaskTruncated bool
+	// GradientNoise estimates StepStats.Signal and Noise. It costs a norm of the gradient and one more pass a step; results do not change.
+	GradientNoise bool
 	KL            KLConfig
 	FirstPass     FirstPass
 	Adapt         Adapt

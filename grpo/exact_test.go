@@ -507,6 +507,7 @@ func TestGradientNoise(t *testing.T) {
 		require.NoError(t, err)
 		defer m.Close()
 		c := config(micro, 0, false)
+		c.GradientNoise = true
 		c.Advantages = grpo.Outcome(func(rewardsPG [][]float64) [][]float64 {
 			adv := make([][]float64, len(rewardsPG))
 			for g, rs := range rewardsPG {

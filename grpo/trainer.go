@@ -25,7 +25,7 @@ type StepStats struct {
 	LearningRate      float64
 	// Signal and Noise are estimates of the squared norm of the true gradient and of the trace of one group's covariance, on the scale of
 	// GradNorm squared: from the gradient of the first quarter of the groups that teach and that of all (arXiv 1812.06162, appendix A.1). Each step's is
-	// rough: average both over steps before dividing; Noise over Signal is then about how many groups that teach a batch should have. 0 and 0 for one group.
+	// rough: average both over steps before dividing; Noise over Signal is then about how many groups that teach a batch should have. 0 and 0 for one group, and without Config.GradientNoise.
 	Signal, Noise float64
 	Skipped       int // optimiser steps left out because the gradient was not finite
 	// Drift is the largest |new - old| of the first mini-batch's tokens, before any update: how far trainer and sampler are apart. On an exact
@@ -197,8 +197,10 @@ func (t *Trainer) minibatch(ctx context.Context, part []item, st *StepStats) err
 		}
 	}
 	learns := len(run) > 0 // else the gradient is 0, and the optimiser's moments go on, as does the schedule
-	quarter, few, all := firstGroups(run)
-	small := 0.0
+	quarter, few, all, small := 0, 0, 0, 0.0
+	if t.config.GradientNoise {
+		quarter, few, all = firstGroups(run)
+	}
 	st.LearningRate = t.config.LearningRate * t.config.Schedule(t.opt.Steps())
 	for len(run) > 0 {
 		p := t.pack(run[:cmp.Or(quarter, len(run))])

@@ -269,7 +269,7 @@ func (g *GRPO) steps(p *Prepared) error {
 		return err
 	}
 	p.Batch = pipeline.Batch{Prompts: prompts, Samples: g.Samples, Refill: g.Refill, Replay: g.Replay, Skip: pipeline.Skip{Low: g.SkipLow, High: g.SkipHigh, Again: g.SkipAgain}}
-	p.Train.MiniBatches = mini
+	p.Train.MiniBatches, p.Train.GradientNoise = mini, g.Noise
 	n, err := g.rollouts(p.Problems.Len(), prompts, mini)
 	if err != nil {
 		return err

@@ -114,6 +114,7 @@ type Objective struct {
 	Generation    *int     `key:"generation_batch_size" help:"completions drawn at once; instead of steps_per_generation"`
 	MicroTokens   int      `key:"micro_tokens" help:"rows of one pass; memory, not results; 0: 2048" run:"-"`
 	SharePrompt   bool     `key:"share_prompt" help:"run a group's prompt once for all its completions in training"`
+	Noise         bool     `key:"gradient_noise" help:"estimate the gradient's signal and noise, for one more pass a step" run:"-"`
 	Preflight     int      `key:"preflight" help:"prompts sampled before step 0 to see whether anything can be learnt; 0: none" run:"-"`
 	Print         *int     `key:"num_completions_to_print" help:"completions shown now and then" run:"-"`
 	PrintEvery    int      `key:"print_steps" help:"steps between them" run:"-"`
