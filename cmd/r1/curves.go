@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,12 +50,7 @@ The file has no script and takes nothing from elsewhere. TensorBoard shows the s
 				for i, f := range fields {
 					line, ok := metrics[f]
 					if !ok {
-						var known []string
-						for k := range metrics {
-							known = append(known, k)
-						}
-						slices.Sort(known)
-						return fmt.Errorf("%s has no metric %q; it has %s", path, f, strings.Join(known, ", "))
+						return fmt.Errorf("%s has no metric %q; it has %s", path, f, strings.Join(slices.Sorted(maps.Keys(metrics)), ", "))
 					}
 					line.Name, line.Y = name, runs.Smooth(line.Y, smooth)
 					panels[i].Lines = append(panels[i].Lines, line)

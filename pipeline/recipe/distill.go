@@ -284,11 +284,7 @@ func (g *Distill) teacher(ctx context.Context, from Sources, name, student strin
 	if sum, err = mark(dir); err != nil {
 		return nil, "", err
 	}
-	var o model.Options
-	if g.BF16 {
-		o.DType = kernels.BF16
-	}
-	lm, err := model.Load(p.Student.Device(), dir, o)
+	lm, err := model.Load(p.Student.Device(), dir, g.options())
 	if err != nil {
 		return nil, "", err
 	}

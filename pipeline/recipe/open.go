@@ -65,24 +65,32 @@ func openModel(ctx context.Context, at Machine, m Model, from Sources, c *closer
 		return nil, "", err
 	}
 	c.close = append(c.close, dev.Close)
-	var o model.Options
-	if m.BF16 {
-		o.DType = kernels.BF16
-	}
-	if base, err = model.Load(dev, dir, o); err != nil {
+	if base, err = model.Load(dev, dir, m.options()); err != nil {
 		return nil, "", err
 	}
 	c.close = append(c.close, base.Close)
 	return base, dir, nil
 }
 
+// options are how the model, and one beside it, is loaded.
+func (m Model) options() (o model.Options) {
+	if m.BF16 {
+		o.DType = kernels.BF16
+	}
+	return o
+}
+
 // record adds to a run's configuration what makes the policy's numbers: the mark of the folder it began as, and the class of bf16 if it computes in that.
 func record(config map[string]any, m *model.LM, dir string) (err error) {
+	class(config, m)
+	config["model"], err = mark(dir)
+	return err
+}
+
+func class(config map[string]any, m *model.LM) {
 	if m.BF16() {
 		config["bf16_class"] = m.Device().BF16()
 	}
-	config["model"], err = mark(dir)
-	return err
 }
 
 // end is how much of each end of a file of weights a mark is made of.

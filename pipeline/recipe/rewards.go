@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,8 @@ var rewardAliases = map[string]string{
 	"accuracy_reward": "accuracy", "reasoning_accuracy_reward": "accuracy", "think_format_reward": "think_format", "format_reward": "format", "get_soft_overlong_punishment": "soft_overlong_punishment",
 	"tag_count_reward": "tag_count",
 }
+
+func canonical(name string) string { return cmp.Or(rewardAliases[name], name) }
 
 func alone(f func(j *judges) reward.Func) func(j *judges) (reward.Func, reward.GroupFunc, error) {
 	return func(j *judges) (reward.Func, reward.GroupFunc, error) { return f(j), nil, nil }
@@ -291,9 +294,7 @@ func (g *GRPO) score(from Sources, p *Prepared) (reward.Func, reward.GroupFunc, 
 	}
 	alone, compared, rules := map[string][]reward.Func{}, map[string][]reward.GroupFunc{}, map[string]reward.Func{}
 	for i, name := range g.Funcs {
-		if to, ok := rewardAliases[name]; ok {
-			name = to
-		}
+		name = canonical(name)
 		build, ok := rewardNames[name]
 		if !ok {
 			return nil, nil, fmt.Errorf("recipe: reward_funcs: %q is not a reward; want some of %s", name, strings.Join(RewardNames(), ", "))
@@ -381,12 +382,6 @@ func (r routes) to(name string) []string {
 func (r Rewards) routes() (routes, error) {
 	if (r.RouteColumn == "") != (len(r.Routes) == 0) {
 		return nil, errors.New("recipe: reward_route_column and reward_routes go together: a column, and the rewards for each of its values")
-	}
-	canonical := func(name string) string {
-		if to, ok := rewardAliases[name]; ok {
-			return to
-		}
-		return name
 	}
 	known, used := map[string]bool{}, map[string]bool{}
 	for _, name := range r.Funcs {

@@ -157,9 +157,7 @@ func (g *Sample) drawing(ctx context.Context, from Sources, p *PreparedSample) e
 		Draws
 	}{g.Place, g.Questions, g.Rewards, g.Draws})
 	config["sha256"] = hash
-	if q.Policy.BF16() {
-		config["bf16_class"] = q.Policy.Device().BF16()
-	}
+	class(config, q.Policy)
 	config["problems"] = fmt.Sprintf("%016x", pipeline.NewStream(problems, 0, false).Fingerprint(func(q reward.Problem) string { return q.Prompt + "\x00" + q.Answer }))
 	p.Draw = &pipeline.Sample{Policy: q.Policy, Options: o, Problems: problems, Samples: g.Draws.Samples, Score: score, Compare: compare, Chunk: g.Chunk, Config: config}
 	return nil
