@@ -144,12 +144,17 @@ func (l *Line) sft(s LineStage, c stageConfig, from Sources) (stageRun, error) {
 			tokens = st.Tokens
 			l.watch(s.Name, st.Step, "loss %.4f", st.Stats.Loss)
 		})
-		out = pipeline.Output{Last: res.Checkpoint, Best: res.Best, Scores: map[string]float64{"steps": float64(res.Steps), "rows": float64(p.Rows), "trained_tokens": float64(tokens)}}
-		if len(p.HeldOut) > 0 {
-			out.Scores["eval_loss"] = res.Measured.Loss
-		}
-		return out, err
+		return learned(res, p.Rows, tokens, len(p.HeldOut) > 0), err
 	}}, nil
+}
+
+// learned is what a stage over texts leaves.
+func learned(res pipeline.SFTResult, rows int, tokens int64, held bool) pipeline.Output {
+	out := pipeline.Output{Last: res.Checkpoint, Best: res.Best, Scores: map[string]float64{"steps": float64(res.Steps), "rows": float64(rows), "trained_tokens": float64(tokens)}}
+	if held {
+		out.Scores["eval_loss"] = res.Measured.Loss
+	}
+	return out
 }
 
 func (g *SFT) cost(params int64) (bytes int64, flop float64) {
@@ -219,11 +224,7 @@ func (l *Line) logits(s LineStage, c stageConfig, from Sources) (stageRun, error
 			tokens = st.Tokens
 			l.watch(s.Name, st.Step, "divergence %.4f", st.Stats.Divergence)
 		})
-		out = pipeline.Output{Last: res.Checkpoint, Best: res.Best, Scores: map[string]float64{"steps": float64(res.Steps), "rows": float64(p.Rows), "trained_tokens": float64(tokens)}}
-		if len(p.HeldOut) > 0 {
-			out.Scores["eval_loss"] = res.Measured.Loss
-		}
-		return out, err
+		return learned(res, p.Rows, tokens, len(p.HeldOut) > 0), err
 	}}, nil
 }
 
