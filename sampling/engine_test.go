@@ -244,7 +244,9 @@ func TestRequestRefused(t *testing.T) {
 
 func ExampleRollout() {
 	dev, _ := kernels.Open("cpu")
+	defer dev.Close()
 	policy, _ := model.Tiny(dev, 1)
+	defer policy.Close()
 	engine := sampling.New(policy, sampling.Options{Codec: codec{}, Temperature: 1, MaxTokens: 16, Seed: 7})
 	groups, err := sampling.Rollout(context.Background(), engine, sampling.Request{
 		Problems: []reward.Problem{{Prompt: "12"}}, Samples: 4,

@@ -74,7 +74,9 @@ func TestReject(t *testing.T) {
 
 func ExampleReject() {
 	dev, _ := kernels.Open("cpu")
+	defer dev.Close()
 	policy, _ := model.Tiny(dev, 1)
+	defer policy.Close()
 	engine := sampling.New(policy, sampling.Options{Codec: codec{}, Temperature: 1, MaxTokens: 16, Seed: 7})
 	short := reward.Named("short", reward.FromText(func(_, completion, _ string) float64 { return -float64(len(completion)) }))
 	req := sampling.Request{Problems: []reward.Problem{{Prompt: "12"}}, Samples: 8, Score: short}

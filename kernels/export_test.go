@@ -1,0 +1,4 @@
+package kernels
+
+// Reuse tells tests whether freed memory is kept.
+const Reuse = reuse
