@@ -140,7 +140,7 @@ func TestBF16IsItsDefinition(t *testing.T) {
 			}
 			for i := range n {
 				for j := range k {
-					wantDW[i*k+j] = chain("fma", column(dy, m, n, i), column(x, m, k, j), false)
+					wantDW[i*k+j] = chain(class, column(dy, m, n, i), column(x, m, k, j), false)
 				}
 			}
 			for _, dev := range devices {

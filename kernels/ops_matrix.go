@@ -47,16 +47,29 @@ func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
 				}
 			}
 			g.into(w, func(acc *Tensor) {
-				dy, x := y.grad, x
 				if w.param != nil && w.param.IsBF16() {
-					dy, x = g.round16("Linear", dy, native.NearestEven), g.round16("Linear", x, native.NearestEven)
+					g.dw16(acc, y.grad, x)
+					return
 				}
-				g.did("Linear", be.LinearDW(acc.n, dy.n, x.n, native.Tensor{}), y, x)
+				g.did("Linear", be.LinearDW(acc.n, y.grad.n, x.n, native.Tensor{}), y, x)
 			})
 			g.into(bias, func(acc *Tensor) { g.did("Linear", be.ColSum(acc.n, y.grad.n), y) })
 		}, y)
 	}
 	return y
+}
+
+// dw16 adds dyT x to acc, of both rounded to bf16.
+func (s *Scope) dw16(acc, dy, x *Tensor) {
+	err := s.st.dev.be.LinearDW16(acc.n, dy.n, x.n)
+	if errors.Is(err, native.ErrAbsent) {
+		dy, x = s.round16("Linear", dy, native.NearestEven), s.round16("Linear", x, native.NearestEven)
+		if dy.dead || x.dead {
+			return
+		}
+		err = s.st.dev.be.LinearDW(acc.n, dy.n, x.n, native.Tensor{})
+	}
+	s.did("Linear", err, dy, x)
 }
 
 // RoundBF16 is x rounded to values that bf16 has, to nearest, halves to even; its gradient passes as if there were no rounding.

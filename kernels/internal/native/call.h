@@ -76,6 +76,7 @@ CALL(sq_norm, (const r1_api *api, r1_ctx *c, r1_tensor y, r1_tensor x), (c, y, x
 CALL(adamw, (const r1_api *api, r1_ctx *c, r1_tensor w, r1_tensor m, r1_tensor v, r1_tensor g, r1_tensor hyper, float beta1, float beta2, float eps, float decay), (c, w, m, v, g, hyper, beta1, beta2, eps, decay))
 CALL(all_reduce, (const r1_api *api, r1_ctx *c, r1_tensor x), (c, x))
 CALL(broadcast, (const r1_api *api, r1_ctx *c, r1_tensor x, int32_t root), (c, x, root))
+CALL(linear_dw16, (const r1_api *api, r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x), (c, dw, dy, x))
 CALL(round16, (const r1_api *api, r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how), (c, y, x, how))
 
 #endif

@@ -51,8 +51,12 @@ typedef struct {
 	float *c;
 	int64_t ldc;
 	const float *bias;
+	int panels, acc;         /* a in panels of mr rows; the chains start from c */
 	int64_t mc, nc, tasks_n; /* as in gemm_args */
 } gemm16_args;
+
+/* x [rows, cols] as panels of width columns, (rows + 1) / 2 words deep; zero stands for the row after an odd last one */
+typedef struct { int64_t rows, cols, width; int weight; float zero; const float *x; uint32_t *out; } pairs16_args;
 
 typedef struct { int64_t k; int weight; const float *x; float *y; uint32_t *words; } round16_args;
 
@@ -120,7 +124,7 @@ typedef struct {
 	range_fn *unary, *unary_grad, *binary, *affine, *fma, *clamp, *select;
 	range_fn *row_sum, *row_max, *col_sum, *seg_sum, *seg_scan, *scatter_add;
 	range_fn *gemm, *pack;
-	range_fn *gemm16_fma, *gemm16_dot, *pack16, *words16, *round16;
+	range_fn *gemm16_fma, *gemm16_dot, *pack16, *words16, *pairs16, *round16;
 	range_fn *rmsnorm, *rmsnorm_dx, *rmsnorm_dw, *rope, *glu, *glu_grad;
 	range_fn *attn, *attn_paged, *attn_grad;
 	range_fn *head_stats, *head_dlogits, *head_draw;

@@ -114,22 +114,6 @@ char *cpu_head(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tenso
 	return cpu_head_ext(c, logp, ent, lse, none, none, x, w, packed, target, temp, softcap, none, none, none, 0, 0, none, none);
 }
 
-/* adds z^T x to dw, of which bf16 rounds both: z in place */
-static char *head_dw(r1_ctx *c, int64_t t, int64_t v, int64_t d, float *z, const float *x, r1_tensor packed, float *dw)
-{
-	int64_t got = 0;
-	if (!is_bf16(packed))
-		return run_linear_dw(c, t, v, d, z, x, dw);
-	float *x16 = scratch_get(c, 4 * t * d, &got);
-	CHECK(x16, "head_ext_grad: out of memory: %lld bytes of scratch", (long long)(4 * t * d));
-	round16_args rz = {.x = z, .y = z}, rx = {.x = x, .y = x16};
-	pool_run(c->threads, t * v, FLAT_GRAIN, c->k->round16, &rz);
-	pool_run(c->threads, t * d, FLAT_GRAIN, c->k->round16, &rx);
-	char *m = run_linear_dw(c, t, v, d, z, x16, dw);
-	scratch_put(c, x16, got);
-	return m;
-}
-
 char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed,
                         r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
@@ -163,7 +147,7 @@ char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, 
 		if (!m)
 			m = run_linear_dx(c, n, b.v, b.d, b.z, w, packed, AT(dx, r * b.d));
 		if (!m && dw.p)
-			m = head_dw(c, n, b.v, b.d, b.z, AT(x, r * b.d), packed, dw.p);
+			m = (is_bf16(packed) ? run_linear_dw16 : run_linear_dw)(c, n, b.v, b.d, b.z, AT(x, r * b.d), dw.p);
 	}
 	return head_close(&b, m);
 }

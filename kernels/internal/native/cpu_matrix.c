@@ -21,35 +21,44 @@ char *cpu_pack_bytes(r1_ctx *c, int64_t n, int64_t k, int32_t dtype, int64_t *ou
 	*out = 4 * (dtype == R1_F32 ? panel_floats(c->k, n, k) + panel_floats(c->k, k, n) : panel_floats(c->k, n, words(k)) + panel_floats(c->k, k, words(n)));
 	return NULL;
 }
+/* x [rows, cols] in panels of width columns, neighbouring rows in one word */
+static char *pairs(r1_ctx *c, int64_t rows, int64_t cols, int64_t width, const float *x, int weight, float zero, uint32_t *out)
+{
+	pairs16_args a = {.rows = rows, .cols = cols, .width = width, .weight = weight, .zero = zero, .x = x, .out = out};
+	pool_run(c->threads, (words(rows) + 15) / 16, row_grain(32 * cols), c->k->pairs16, &a);
+	return NULL;
+}
 char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
 {
 	F32(w);
 	CHECK(w.nd == 2, "pack: w is not [N,K]");
 	TRY(check_packed(c, "pack", packed, w));
 	int64_t n = w.n[0], k = w.n[1];
-	range_fn *fn = is_bf16(packed) ? c->k->pack16 : c->k->pack;
+	const int half = is_bf16(packed);
+	range_fn *fn = half ? c->k->pack16 : c->k->pack;
 	pack_args forward = {.n = n, .k = k, .ld_n = k, .ld_k = 1, .w = w.p, .out = packed.p};
-	pack_args back = {.n = k, .k = n, .ld_n = 1, .ld_k = k, .w = w.p, .out = (float *)(uintptr_t)packed_back(c, packed, n, k)};
 	pool_run(c->threads, (n + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * k), fn, &forward);
-	pool_run(c->threads, (k + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * n), fn, &back);
+	float *back = (float *)(uintptr_t)packed_back(c, packed, n, k);
+	if (half)
+		return pairs(c, n, k, c->k->nr, w.p, 1, 0.0f, (uint32_t *)(void *)back);
+	pack_args b = {.n = k, .k = n, .ld_n = 1, .ld_k = k, .w = w.p, .out = back};
+	pool_run(c->threads, (k + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * n), fn, &b);
 	return NULL;
 }
 
-/* How m rows and panels of n columns, k deep, are cut into tasks of about equal work, enough to keep the threads even. */
+/* How m rows and panels of n columns, k deep, are cut into tasks: runs of panels by as many rows as stay in the second-level cache; small enough
+ * that threads end together, and of few rows, which are read from memory, longer runs. */
 typedef struct { int64_t mc, nc, across, tasks; int threads; } cut;
 static cut cut_gemm(const r1_ctx *c, int64_t m, int64_t n, int64_t k)
 {
-	const int mr = c->k->mr;
-	int64_t panels = (n + c->k->nr - 1) / c->k->nr, want = c->threads == 1 ? 1 : 4 * c->threads;
-	int little = 2 * m * n * k < 200000; /* too little to share */
-	cut t = {.mc = 16 * mr, .threads = little ? 1 : c->threads};
-	while (t.mc > 4 * mr && (m + t.mc - 1) / t.mc < want)
-		t.mc -= mr;
-	int64_t down = (m + t.mc - 1) / t.mc, across = little ? 1 : want / down;
-	if (across < 1)
-		across = 1;
-	if (across > panels)
-		across = panels;
+	const int64_t mr = c->k->mr, panels = (n + c->k->nr - 1) / c->k->nr;
+	const int little = 2 * m * n * k < 200000; /* too little to share */
+	int64_t want = little || c->threads == 1 ? 1 : m <= mr ? 4 * c->threads : 16 * c->threads;
+	int64_t down = (m + 16 * mr - 1) / (16 * mr), tiles = (m + mr - 1) / mr;
+	cut t = {.mc = (tiles + down - 1) / down * mr, .threads = little ? 1 : c->threads};
+	down = (m + t.mc - 1) / t.mc;
+	int64_t across = want / down;
+	across = across < 1 ? 1 : across > panels ? panels : across;
 	t.nc = (panels + across - 1) / across;
 	t.across = (panels + t.nc - 1) / t.nc;
 	t.tasks = down * t.across;
@@ -102,6 +111,33 @@ char *run_linear_dx(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *dy,
 		return run_gemm16(c, m, k, n, dy, back, dx, NULL);
 	return run_gemm(c, (gemm_args){.m = m, .n = k, .k = n, .a = dy, .a_m = n, .a_k = 1, .b = w.p, .b_k = k, .b_n = 1, .bp = back, .c = dx, .ldc = k});
 }
+/* dw += dyT x in bf16. In class dot each instruction takes two rows, the earlier first, so that a chain is the same wherever it is cut; past an odd last one are -0 and 0,
+ * whose product leaves any sum as it is. */
+char *run_linear_dw16(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw)
+{
+	const int64_t mr = c->k->mr, nr = c->k->nr, kp = words(t);
+	const int dot = c->bf16 == R1_BF16_DOT;
+	int64_t got = 0, a_floats = dot ? ((n + mr - 1) / mr * mr * kp + 15) / 16 * 16 : t * n, b_floats = dot ? (k + nr - 1) / nr * nr * kp : t * k;
+	if (t == 0)
+		return NULL;
+	float *a = scratch_get(c, 4 * (a_floats + b_floats), &got), *b = a + a_floats;
+	CHECK(a, "linear_dw16: out of memory: %lld bytes of scratch", (long long)(4 * (a_floats + b_floats)));
+	if (dot) {
+		pairs(c, t, n, mr, dy, 0, -0.0f, (uint32_t *)(void *)a);
+		pairs(c, t, k, nr, x, 0, 0.0f, (uint32_t *)(void *)b);
+		cut p = cut_gemm(c, n, k, t);
+		gemm16_args g = {.m = n, .n = k, .kp = kp, .a = (uint32_t *)(void *)a, .b = (uint32_t *)(void *)b, .c = dw, .ldc = k, .panels = 1, .acc = 1, .mc = p.mc, .nc = p.nc, .tasks_n = p.across};
+		pool_run(p.threads, p.tasks, 1, c->gemm16, &g);
+		scratch_put(c, a, got);
+		return NULL;
+	}
+	round16_args ra = {.x = dy, .y = a}, rb = {.x = x, .y = b};
+	pool_run(c->threads, t * n, FLAT_GRAIN, c->k->round16, &ra);
+	pool_run(c->threads, t * k, FLAT_GRAIN, c->k->round16, &rb);
+	char *m = run_linear_dw(c, t, n, k, a, b, dw);
+	scratch_put(c, a, got);
+	return m;
+}
 char *run_linear_dw(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw)
 {
 	return run_gemm(c, (gemm_args){.m = n, .n = k, .k = t, .a = dy, .a_m = 1, .a_k = n, .b = x, .b_k = k, .b_n = 1, .c = dw, .ldc = k, .acc = 1});
@@ -146,13 +182,23 @@ char *cpu_linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tenso
 	F32N(dx, m * k);
 	return run_linear_dx(c, m, n, k, dy.p, w, packed, dx.p);
 }
+static char *check_dw(const char *op, r1_tensor dw, r1_tensor dy, r1_tensor x)
+{
+	F32(dw); F32(dy); F32(x);
+	CHECK(dw.nd == 2 && cols(dy) == dw.n[0] && cols(x) == dw.n[1] && rows(dy) == rows(x), "%s: dw [%lld,%lld] does not fit dy [%lld,%lld] and x [%lld,%lld]", op,
+	      (long long)dw.n[0], (long long)dw.n[1], (long long)rows(dy), (long long)cols(dy), (long long)rows(x), (long long)cols(x));
+	return NULL;
+}
 char *cpu_linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor segs)
 {
-	(void)segs; /* fp32 chains need no block boundaries */
-	F32(dw); F32(dy); F32(x);
-	CHECK(dw.nd == 2 && cols(dy) == dw.n[0] && cols(x) == dw.n[1] && rows(dy) == rows(x), "linear_dw: dw [%lld,%lld] does not fit dy [%lld,%lld] and x [%lld,%lld]",
-	      (long long)dw.n[0], (long long)dw.n[1], (long long)rows(dy), (long long)cols(dy), (long long)rows(x), (long long)cols(x));
+	(void)segs; /* chains need no block boundaries */
+	TRY(check_dw("linear_dw", dw, dy, x));
 	return run_linear_dw(c, rows(x), dw.n[0], dw.n[1], dy.p, x.p, dw.p);
+}
+char *cpu_linear_dw16(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x)
+{
+	TRY(check_dw("linear_dw16", dw, dy, x));
+	return run_linear_dw16(c, rows(x), dw.n[0], dw.n[1], dy.p, x.p, dw.p);
 }
 
 /* ---- the transformer's own ---- */

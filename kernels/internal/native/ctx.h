@@ -38,9 +38,10 @@ void scratch_put(r1_ctx *c, void *p, int64_t bytes);
 
 /* ---- cpu_matrix.c ---- */
 
-/* y [m,n] = x wT + bias, dx [m,k] = dy w, dw [n,k] += dyT x; in bf16 where packed is, but for dw, whose arguments the caller rounds */
+/* y [m,n] = x wT + bias, dx [m,k] = dy w, dw [n,k] += dyT x; in bf16 where packed is, and dw by run_linear_dw16 */
 char *run_linear(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, r1_tensor w, r1_tensor packed, float *y, const float *bias);
 char *run_linear_dx(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *dy, r1_tensor w, r1_tensor packed, float *dx);
+char *run_linear_dw16(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw);
 char *run_linear_dw(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw);
 char *check_packed(r1_ctx *c, const char *op, r1_tensor packed, r1_tensor w);
 static inline int is_bf16(r1_tensor packed) { return packed.p && packed.dtype == R1_BF16; }

@@ -30,9 +30,9 @@ static inline float f_word(uint32_t u)
 	return f;
 }
 
-/* mr rows of a, one panel of b, kp words of k. stream: b comes from memory, not from a cache. */
-INLINE void gemm16_tile(const int class, const int mr, const int stream, int64_t kp, const uint32_t *a, int64_t lda, const uint32_t *b, float *c, int64_t ldc, int cols, int acc,
-                        const float *bias)
+/* mr rows of a, one panel of b, kp words of k: a(i,k) = a[i*a_m + k*a_k]. stream: b comes from memory, not from a cache. */
+INLINE void gemm16_tile(const int class, const int mr, const int stream, int64_t kp, const uint32_t *a, int64_t a_m, int64_t a_k, const uint32_t *b, float *c, int64_t ldc, int cols,
+                        int acc, const float *bias)
 {
 	vf s[GEMM_MR][GEMM_NV];
 #pragma GCC unroll 16
@@ -42,7 +42,7 @@ INLINE void gemm16_tile(const int class, const int mr, const int stream, int64_t
 			int m = cols - 16 * j < 16 ? cols - 16 * j : 16;
 			s[i][j] = !acc || m <= 0 ? v_set1(0.0f) : m == 16 ? v_load(c + i * ldc + 16 * j) : v_loadn(c + i * ldc + 16 * j, m);
 		}
-	for (int64_t k = 0; k < kp; k++, a++, b += GEMM_NR) {
+	for (int64_t k = 0; k < kp; k++, a += a_k, b += GEMM_NR) {
 		vf bv[GEMM_NV];
 #pragma GCC unroll 4
 		for (int j = 0; j < GEMM_NV; j++) {
@@ -52,7 +52,7 @@ INLINE void gemm16_tile(const int class, const int mr, const int stream, int64_t
 		}
 #pragma GCC unroll 16
 		for (int i = 0; i < mr; i++) {
-			uint32_t w = a[i * lda];
+			uint32_t w = a[i * a_m];
 #pragma GCC unroll 4
 			for (int j = 0; j < GEMM_NV; j++) {
 #if defined(DOT16)
@@ -82,9 +82,11 @@ INLINE void gemm16_tile(const int class, const int mr, const int stream, int64_t
 }
 
 #define TILE16_ARGS int64_t kp, const uint32_t *a, int64_t lda, const uint32_t *b, float *c, int64_t ldc, int cols, int acc, const float *bias
+/* one function for each number of rows: a in panels of GEMM_MR rows, in rows, in rows and b streamed */
 #define TILE16(class, name, mr) \
-	static void name##_r##mr(TILE16_ARGS) { gemm16_tile(class, mr, 0, kp, a, lda, b, c, ldc, cols, acc, bias); } \
-	static void name##_s##mr(TILE16_ARGS) { gemm16_tile(class, mr, 1, kp, a, lda, b, c, ldc, cols, acc, bias); }
+	static void name##_k##mr(TILE16_ARGS) { (void)lda; gemm16_tile(class, mr, 0, kp, a, 1, GEMM_MR, b, c, ldc, cols, acc, bias); } \
+	static void name##_r##mr(TILE16_ARGS) { gemm16_tile(class, mr, 0, kp, a, lda, 1, b, c, ldc, cols, acc, bias); } \
+	static void name##_s##mr(TILE16_ARGS) { gemm16_tile(class, mr, 1, kp, a, lda, 1, b, c, ldc, cols, acc, bias); }
 #if GEMM_MR == 12
 #define TILES16(class, name) TILE16(class, name, 1) TILE16(class, name, 2) TILE16(class, name, 3) TILE16(class, name, 4) TILE16(class, name, 5) TILE16(class, name, 6) \
 	TILE16(class, name, 7) TILE16(class, name, 8) TILE16(class, name, 9) TILE16(class, name, 10) TILE16(class, name, 11) TILE16(class, name, 12)
@@ -94,7 +96,8 @@ INLINE void gemm16_tile(const int class, const int mr, const int stream, int64_t
 #define TILES16(class, name) TILE16(class, name, 1) TILE16(class, name, 2) TILE16(class, name, 3) TILE16(class, name, 4)
 #endif
 typedef void rows16_fn(TILE16_ARGS);
-typedef void tile16_fn(int mr, int stream, TILE16_ARGS);
+typedef void tile16_fn(int mr, int how, TILE16_ARGS);
+enum { A16_PANELS, A16_ROWS, A16_ROWS_STREAM };
 
 /* items are tasks, as in k_gemm; k counts words */
 static inline void gemm16(tile16_fn *tile, const gemm16_args *g, int64_t lo, int64_t hi)
@@ -110,9 +113,10 @@ static inline void gemm16(tile16_fn *tile, const gemm16_args *g, int64_t lo, int
 				int cols = g->n - j0 < GEMM_NR ? (int)(g->n - j0) : GEMM_NR;
 				for (int64_t i = i0; i < i1; i += GEMM_MR) {
 					int mr = i1 - i < GEMM_MR ? (int)(i1 - i) : GEMM_MR;
-					const uint32_t *a = g->a + i * g->kp + k0, *b = g->b + (p * g->kp + k0) * GEMM_NR;
+					const uint32_t *a = g->a + i * g->kp + (g->panels ? k0 * GEMM_MR : k0), *b = g->b + (p * g->kp + k0) * GEMM_NR;
 					const float *bias = k0 + kc == g->kp && g->bias ? g->bias + j0 : NULL;
-					tile(mr, i == i0, kc, a, g->kp, b, g->c + i * g->ldc + j0, g->ldc, cols, k0 > 0, bias);
+					int how = g->panels ? A16_PANELS : i == i0 ? A16_ROWS_STREAM : A16_ROWS;
+					tile(mr, how, kc, a, g->kp, b, g->c + i * g->ldc + j0, g->ldc, cols, g->acc || k0 > 0, bias);
 				}
 			}
 		}
@@ -121,10 +125,10 @@ static inline void gemm16(tile16_fn *tile, const gemm16_args *g, int64_t lo, int
 
 #define GEMM16(class, name) \
 	TILES16(class, name) \
-	static void name##_tile(int mr, int stream, TILE16_ARGS) \
+	static void name##_tile(int mr, int how, TILE16_ARGS) \
 	{ \
-		static rows16_fn *const f[2][GEMM_MR] = {TILES(name##_r), TILES(name##_s)}; \
-		f[stream][mr - 1](kp, a, lda, b, c, ldc, cols, acc, bias); \
+		static rows16_fn *const f[3][GEMM_MR] = {TILES(name##_k), TILES(name##_r), TILES(name##_s)}; \
+		f[how][mr - 1](kp, a, lda, b, c, ldc, cols, acc, bias); \
 	} \
 	static void name(const void *args, int64_t lo, int64_t hi, int worker) { (void)worker; gemm16(name##_tile, args, lo, hi); }
 
@@ -134,11 +138,11 @@ GEMM16(CLASS_DOT_HERE, gemm16_dot)
 GEMM16(CLASS_FMA, k_gemm16_fma)
 
 /* class dot where the instruction is missing: for comparison, so short rather than fast */
-static void dot_tile(int mr, int stream, TILE16_ARGS)
+static void dot_tile(int mr, int how, TILE16_ARGS)
 {
-	(void)stream;
+	const int panels = how == A16_PANELS;
 	for (int i = 0; i < mr; i++)
-		gemm16_tile(CLASS_DOT, 1, 0, kp, a + i * lda, lda, b, c + i * ldc, ldc, cols, acc, bias);
+		gemm16_tile(CLASS_DOT, 1, 0, kp, a + i * (panels ? 1 : lda), 0, panels ? GEMM_MR : 1, b, c + i * ldc, ldc, cols, acc, bias);
 }
 static void k_gemm16_dot(const void *args, int64_t lo, int64_t hi, int worker)
 {
@@ -160,19 +164,64 @@ static inline uint32_t f_raw(float f)
 	return u;
 }
 
-/* items are rows of x, k wide, which become words */
+INLINE uint32_t word16(float even, float odd, const int weight) { return (round16(f_raw(even), weight) & 0xffff0000u) | round16(f_raw(odd), weight) >> 16; }
+
+/* a row of k numbers as words */
+INLINE void row16(uint32_t *y, const float *x, int64_t k, const int weight)
+{
+	for (int64_t j = 0; j < k / 2; j++)
+		y[j] = word16(x[2 * j], x[2 * j + 1], weight);
+	if (k % 2)
+		y[k / 2] = word16(x[k - 1], 0.0f, weight);
+}
+
+/* items are rows of x, k wide */
 static void k_words16(const void *args, int64_t lo, int64_t hi, int worker)
 {
 	const round16_args *r = args;
 	(void)worker;
-	for (int64_t i = lo; i < hi; i++) {
-		const float *x = r->x + i * r->k;
-		uint32_t *y = r->words + i * ((r->k + 1) / 2);
-		for (int64_t j = 0; j < r->k / 2; j++)
-			y[j] = (round16(f_raw(x[2 * j]), 0) & 0xffff0000u) | round16(f_raw(x[2 * j + 1]), 0) >> 16;
-		if (r->k % 2)
-			y[r->k / 2] = round16(f_raw(x[r->k - 1]), 0) & 0xffff0000u;
-	}
+	for (int64_t i = lo; i < hi; i++)
+		row16(r->words + i * ((r->k + 1) / 2), r->x + i * r->k, r->k, 0);
+}
+
+/* w words of two rows, or of one and of zero */
+INLINE void pair16(uint32_t *out, const float *even, const float *odd, float zero, int w, const int weight)
+{
+	if (odd)
+		for (int j = 0; j < w; j++)
+			out[j] = word16(even[j], odd[j], weight);
+	else
+		for (int j = 0; j < w; j++)
+			out[j] = word16(even[j], zero, weight);
+}
+
+/* items are blocks of 16 words of depth of panels that a->width columns of x make; neighbours in depth are rows of x */
+INLINE void pairs16(const pairs16_args *a, int64_t lo, int64_t hi, const int weight)
+{
+	const int64_t kp = (a->rows + 1) / 2;
+	for (int64_t k0 = 16 * lo; k0 < 16 * hi && k0 < kp; k0 += 16)
+		for (int64_t j0 = 0; j0 < a->cols; j0 += a->width)
+			for (int64_t k = k0; k < k0 + 16 && k < kp; k++) {
+				uint32_t *out = a->out + (j0 / a->width * kp + k) * a->width;
+				const float *even = a->x + 2 * k * a->cols + j0, *odd = 2 * k + 1 < a->rows ? even + a->cols : NULL;
+				if (a->cols - j0 < a->width) {
+					memset(out, 0, (size_t)a->width * 4);
+					pair16(out, even, odd, a->zero, (int)(a->cols - j0), weight);
+				} else if (a->width == GEMM_NR) {
+					pair16(out, even, odd, a->zero, GEMM_NR, weight);
+				} else {
+					pair16(out, even, odd, a->zero, GEMM_MR, weight);
+				}
+			}
+}
+static void k_pairs16(const void *args, int64_t lo, int64_t hi, int worker)
+{
+	const pairs16_args *a = args;
+	(void)worker;
+	if (a->weight)
+		pairs16(a, lo, hi, 1);
+	else
+		pairs16(a, lo, hi, 0);
 }
 
 /* items are elements */
@@ -188,25 +237,26 @@ static void k_round16(const void *args, int64_t lo, int64_t hi, int worker)
 			r->y[i] = f_word(round16(f_raw(r->x[i]), 0) & 0xffff0000u);
 }
 
-/* items are panels of a weight */
+/* items are panels of a weight [n, k] */
 static void k_pack16(const void *args, int64_t lo, int64_t hi, int worker)
 {
+	enum { DEEP = 64 };
 	const pack_args *a = args;
-	int64_t kp = (a->k + 1) / 2;
+	const int64_t kp = (a->k + 1) / 2;
+	uint32_t rows[GEMM_NR][DEEP];
 	(void)worker;
 	for (int64_t p = lo; p < hi; p++) {
 		uint32_t *out = (uint32_t *)(void *)a->out + p * kp * GEMM_NR;
 		int64_t j0 = p * GEMM_NR, cols = a->n - j0 < GEMM_NR ? a->n - j0 : GEMM_NR;
-		memset(out, 0, (size_t)(kp * GEMM_NR) * 4);
-		if (a->ld_k == 1) {
+		memset(rows, 0, sizeof rows);
+		for (int64_t k0 = 0; k0 < kp; k0 += DEEP) {
+			int64_t deep = kp - k0 < DEEP ? kp - k0 : DEEP;
 			for (int64_t j = 0; j < cols; j++)
-				for (int64_t k = 0; k < a->k; k++)
-					out[k / 2 * GEMM_NR + j] |= (round16(f_raw(a->w[(j0 + j) * a->ld_n + k]), 1) & 0xffff0000u) >> (k % 2 * 16);
-			continue;
+				row16(rows[j], a->w + (j0 + j) * a->ld_n + 2 * k0, a->k - 2 * k0 < 2 * deep ? a->k - 2 * k0 : 2 * deep, 1);
+			for (int64_t k = 0; k < deep; k++, out += GEMM_NR)
+				for (int j = 0; j < GEMM_NR; j++)
+					out[j] = rows[j][k];
 		}
-		for (int64_t k = 0; k < a->k; k++)
-			for (int64_t j = 0; j < cols; j++)
-				out[k / 2 * GEMM_NR + j] |= (round16(f_raw(a->w[(j0 + j) * a->ld_n + k * a->ld_k]), 1) & 0xffff0000u) >> (k % 2 * 16);
 	}
 }
 #endif

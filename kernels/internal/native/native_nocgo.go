@@ -46,6 +46,7 @@ func (*Backend) LinearDX(dx, dy, w, packed Tensor) error                  { retu
 func (*Backend) LinearDW(dw, dy, x, segs Tensor) error                    { return ErrNoCgo }
 func (*Backend) GroupedLinear(y, x, w, packed, offsets Tensor) error      { return ErrNoCgo }
 func (*Backend) GroupedLinearDX(dx, dy, w, packed, offsets Tensor) error  { return ErrNoCgo }
+func (*Backend) LinearDW16(dw, dy, x Tensor) error                        { return ErrNoCgo }
 func (*Backend) GroupedLinearDW(dw, dy, x, offsets Tensor) error          { return ErrNoCgo }
 func (*Backend) RMSNorm(y, rstd, x, w Tensor, eps float32) error          { return ErrNoCgo }
 func (*Backend) RMSNormDX(dx, dy, x, w, rstd Tensor) error                { return ErrNoCgo }

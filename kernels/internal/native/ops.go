@@ -112,6 +112,11 @@ func (be *Backend) LinearDW(dw, dy, x, segs Tensor) error {
 	return be.enter().leave(C.call_linear_dw(be.api, be.ctx, dw.c(), dy.c(), x.c(), segs.c()))
 }
 
+// LinearDW16 is LinearDW in bf16.
+func (be *Backend) LinearDW16(dw, dy, x Tensor) error {
+	return be.enter().leave(C.call_linear_dw16(be.api, be.ctx, dw.c(), dy.c(), x.c()))
+}
+
 func (be *Backend) GroupedLinear(y, x, w, packed, offsets Tensor) error {
 	return be.enter().leave(C.call_grouped_linear(be.api, be.ctx, y.c(), x.c(), w.c(), packed.c(), offsets.c()))
 }

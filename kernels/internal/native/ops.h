@@ -28,6 +28,7 @@ char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w);
 char *cpu_linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor bias);
 char *cpu_linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor packed);
 char *cpu_linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor segs);
+char *cpu_linear_dw16(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x);
 char *cpu_round16(r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how);
 char *cpu_rmsnorm(r1_ctx *c, r1_tensor y, r1_tensor rstd, r1_tensor x, r1_tensor w, float eps);
 char *cpu_rmsnorm_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor x, r1_tensor w, r1_tensor rstd);

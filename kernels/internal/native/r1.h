@@ -142,8 +142,8 @@ typedef struct {
 	 * A packed weight is opaque memory of pack_bytes; it serves linear and linear_dx and is stale once w changes.
 	 * An absent packed weight is packed on the fly: the same bits. A packed weight of dtype bf16 (pack_bytes / 2 elements, made
 	 * from the f32 weight rounded as R1_HALF_AWAY) makes the product one in bf16, of the context's class: x or dy are rounded to
-	 * nearest even, sums are f32. It serves the heads too, whose gradient rounds what it multiplies. linear_dw has no packed weight:
-	 * the caller rounds dy and x. */
+	 * nearest even, sums are f32. It serves the heads too, whose gradient rounds what it multiplies. A weight
+	 * gradient has no packed weight: linear_dw16, below, is the one of such a product. */
 	char *(*pack_bytes)(r1_ctx *c, int64_t n, int64_t k, int32_t dtype, int64_t *out);
 	char *(*pack)(r1_ctx *c, r1_tensor packed_u8, r1_tensor w_NK);
 	char *(*linear)(r1_ctx *c, r1_tensor y_TN, r1_tensor x_TK, r1_tensor w_NK, r1_tensor packed /* or none */, r1_tensor bias_N /* or none */);
@@ -215,6 +215,9 @@ typedef struct {
 
 	/* y = x, f32, with values that bf16 has. how: R1_NEAREST_EVEN (activations), R1_HALF_AWAY (weights: the high half of bits + 0x8000) */
 	char *(*round16)(r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how);
+
+	/* linear_dw of dy and x rounded as round16 does activations, one chain down the rows, of the context's class of bf16. NULL: round16 of both, then linear_dw */
+	char *(*linear_dw16)(r1_ctx *c, r1_tensor dw_NK /* += */, r1_tensor dy_TN, r1_tensor x_TK);
 } r1_api;
 
 /* Opens the backend. abi is the caller's R1_ABI; another one is refused. The table is static. */
