@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model/weights"
@@ -232,15 +235,24 @@ func New(dev *kernels.Device, c Config, seed uint64, init Init) (*LM, error) {
 // multiplication, so no library function's rounding enters.
 func fillNormal(v []float32, seed uint64, array uint32, std float64) {
 	key := [2]uint32{uint32(seed), uint32(seed >> 32)}
-	for i := range v {
-		sum := uint64(0)
-		for part := range uint32(3) {
-			for _, word := range kernels.Philox(key, [4]uint32{uint32(i), uint32(uint64(i) >> 32), array, part}) {
-				sum += uint64(word)
+	const run = 1 << 16
+	var all errgroup.Group
+	all.SetLimit(runtime.GOMAXPROCS(0))
+	for at := 0; at < len(v); at += run {
+		all.Go(func() error {
+			for i := at; i < min(at+run, len(v)); i++ {
+				sum := uint64(0)
+				for part := range uint32(3) {
+					for _, word := range kernels.Philox(key, [4]uint32{uint32(i), uint32(uint64(i) >> 32), array, part}) {
+						sum += uint64(word)
+					}
+				}
+				v[i] = float32(std * (float64(sum)/(1<<32) - 6))
 			}
-		}
-		v[i] = float32(std * (float64(sum)/(1<<32) - 6))
+			return nil
+		})
 	}
+	_ = all.Wait() // nothing fails
 }
 
 // Tiny is a small random Qwen3-shaped model in memory (about 28,000 parameters, vocabulary 64, 128 positions), for unit
