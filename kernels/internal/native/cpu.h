@@ -55,7 +55,7 @@ typedef struct {
 	int64_t mc, nc, tasks_n; /* as in gemm_args */
 } gemm16_args;
 
-/* x [rows, cols] as panels of width columns, (rows + 1) / 2 words deep; zero stands for the row after an odd last one */
+/* x [rows, cols] as panels of width columns, mr or nr (a weight's nr), (rows + 1) / 2 words deep; zero stands for the row after an odd last one */
 typedef struct { int64_t rows, cols, width; int weight; float zero; const float *x; uint32_t *out; } pairs16_args;
 
 typedef struct { int64_t k; int weight; const float *x; float *y; uint32_t *words; } round16_args;

@@ -195,33 +195,34 @@ INLINE void pair16(uint32_t *out, const float *even, const float *odd, float zer
 			out[j] = word16(even[j], zero, weight);
 }
 
-/* items are blocks of 16 words of depth of panels that a->width columns of x make; neighbours in depth are rows of x */
-INLINE void pairs16(const pairs16_args *a, int64_t lo, int64_t hi, const int weight)
+/* items are blocks of 16 words of depth of panels that width columns of x make; neighbours in depth are rows of x */
+INLINE void pairs16(const pairs16_args *a, const int width, int64_t lo, int64_t hi, const int weight)
 {
-	const int64_t kp = (a->rows + 1) / 2;
+	enum { RUN = 4 * GEMM_NR }; /* columns at a time, and with them whole vectors */
+	const int64_t kp = (a->rows + 1) / 2, step = RUN / width * width;
+	uint32_t words[RUN] = {0};
 	for (int64_t k0 = 16 * lo; k0 < 16 * hi && k0 < kp; k0 += 16)
-		for (int64_t j0 = 0; j0 < a->cols; j0 += a->width)
+		for (int64_t j0 = 0; j0 < a->cols; j0 += step)
 			for (int64_t k = k0; k < k0 + 16 && k < kp; k++) {
-				uint32_t *out = a->out + (j0 / a->width * kp + k) * a->width;
 				const float *even = a->x + 2 * k * a->cols + j0, *odd = 2 * k + 1 < a->rows ? even + a->cols : NULL;
-				if (a->cols - j0 < a->width) {
-					memset(out, 0, (size_t)a->width * 4);
-					pair16(out, even, odd, a->zero, (int)(a->cols - j0), weight);
-				} else if (a->width == GEMM_NR) {
-					pair16(out, even, odd, a->zero, GEMM_NR, weight);
-				} else {
-					pair16(out, even, odd, a->zero, GEMM_MR, weight);
-				}
+				int n = a->cols - j0 < step ? (int)(a->cols - j0) : (int)step;
+				pair16(words, even, odd, a->zero, n, weight);
+				for (int j = n; j % width; j++)
+					words[j] = 0;
+				for (int j = 0; j < n; j += width)
+					memcpy(a->out + ((j0 + j) / width * kp + k) * width, words + j, (size_t)width * 4);
 			}
 }
 static void k_pairs16(const void *args, int64_t lo, int64_t hi, int worker)
 {
 	const pairs16_args *a = args;
 	(void)worker;
-	if (a->weight)
-		pairs16(a, lo, hi, 1);
+	if (a->width == GEMM_MR)
+		pairs16(a, GEMM_MR, lo, hi, 0);
+	else if (a->weight)
+		pairs16(a, GEMM_NR, lo, hi, 1);
 	else
-		pairs16(a, lo, hi, 0);
+		pairs16(a, GEMM_NR, lo, hi, 0);
 }
 
 /* items are elements */
