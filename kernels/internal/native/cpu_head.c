@@ -4,7 +4,10 @@
 
 /* ---- the fused head ---- */
 
-#define HEAD_SCRATCH (INT64_C(1) << 20) /* floats of logits at a time; only speed depends on it */
+/* Floats of logits at a time; only speed and memory depend on it. Each block of rows reads the weight once more, and its gradient adds to all of dw, so few rows at
+ * a time are slow where the weight is wide; more rows than a cache has room for are slow where it is not. */
+#define HEAD_CACHED (INT64_C(4) << 20)
+#define HEAD_SCRATCH (INT64_C(16) << 20)
 
 /* Calls body(r0, n) for blocks of rows whose logits z [n,V] have just been computed, and o of another head beside them. */
 typedef struct { r1_tensor x, w, packed; } head_model;
@@ -28,7 +31,9 @@ static char *head_open(head_blocks *b, r1_ctx *c, const char *op, head_model m, 
 		CHECK(rows(other.x) == rows(m.x) && other.w.n[0] == b->v, "%s: the other head has %lld rows and %lld words, want %lld and %lld", op, (long long)rows(other.x),
 		      (long long)other.w.n[0], (long long)rows(m.x), (long long)b->v);
 	}
-	b->block = HEAD_SCRATCH / b->v;
+	b->block = HEAD_CACHED / b->v;
+	if (b->block < b->d / 4)
+		b->block = HEAD_SCRATCH / (two ? 2 : 1) / b->v;
 	if (b->block < 16)
 		b->block = 16;
 	if (b->block > rows(m.x))
