@@ -58,6 +58,7 @@ type Stats struct {
 // Device is an opened backend. Its methods are safe for many goroutines.
 type Device struct {
 	be     *native.Backend
+	lane   *native.Backend // the same on one thread, for Scope.Lanes; nil: there are no lanes
 	info   native.Info
 	memory int64
 	name   string
@@ -102,7 +103,13 @@ func Open(name string, opts ...Options) (*Device, error) {
 	if name == "cpu" || name == "torch" {
 		memory = allowed(memory)
 	}
-	return &Device{be: be, info: info, memory: memory, name: name, free: map[int64][]unsafe.Pointer{}}, nil
+	d := &Device{be: be, info: info, memory: memory, name: name, free: map[int64][]unsafe.Pointer{}}
+	if name == "cpu" && info.Threads > 1 {
+		if d.lane, err = native.Open(name, native.Options{Threads: 1, ISA: info.ISA, BF16: info.BF16}); err != nil {
+			return nil, errors.Join(fmt.Errorf("kernels: open %s: %w", name, err), be.Close())
+		}
+	}
+	return d, nil
 }
 
 // backend opens the backend of a device's name.
@@ -176,6 +183,14 @@ func (d *Device) BF16() string {
 	return ""
 }
 
+// Lanes is how many lanes of [Scope.Lanes] compute at once: the threads of cpu, 1 elsewhere.
+func (d *Device) Lanes() int {
+	if d.lane == nil {
+		return 1
+	}
+	return d.Threads()
+}
+
 // Exact reports whether the execution contract holds: every row's result is the same bits whatever batch, thread count
 // or cache it was computed with.
 func (d *Device) Exact() bool { return d.info.Exact }
@@ -230,13 +245,16 @@ func (d *Device) Close() error {
 		return fmt.Errorf("kernels: close %s: %d tensors (%d bytes) are alive; free parameters and buffers first", d.name, n, d.stats.LiveBytes)
 	}
 	d.closed = true
-	return d.be.Close()
+	if d.lane == nil {
+		return d.be.Close()
+	}
+	return errors.Join(d.lane.Close(), d.be.Close())
 }
 
 // Do runs fn with a scope and frees everything made through it when fn returns or panics. It returns fn's error, else
 // the first error of an operation. Once ctx is done operations fail with its error.
 func (d *Device) Do(ctx context.Context, fn func(s *Scope) error) error {
-	s := &Scope{st: &state{dev: d, ctx: ctx, root: &root{}}}
+	s := &Scope{st: &state{dev: d, be: d.be, ctx: ctx, root: &root{}}}
 	s.st.tape = &tape{}
 	defer s.st.close()
 	if err := fn(s); err != nil {

@@ -13,13 +13,13 @@ func (s *Scope) unary(name string, op int32, x *Tensor) *Tensor {
 		return s.dead()
 	}
 	y := s.like(name, x)
-	if y.dead || !s.did(name, s.st.dev.be.Unary(op, y.n, x.n), x) {
+	if y.dead || !s.did(name, s.st.be.Unary(op, y.n, x.n), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
 		s.record(name, func(g *Scope) {
 			dx := g.like(name, x)
-			if !dx.dead && g.did(name, g.st.dev.be.UnaryGrad(op, dx.n, y.grad.n, x.n, y.n), x) {
+			if !dx.dead && g.did(name, g.st.be.UnaryGrad(op, dx.n, y.grad.n, x.n, y.n), x) {
 				g.addGrad(x, dx)
 			}
 		}, y)
@@ -86,7 +86,7 @@ func broadcast(a, b *Tensor) (int32, bool) {
 
 func (s *Scope) binaryTo(name string, op, how int32, a, b *Tensor) *Tensor {
 	y := s.like(name, a)
-	if y.dead || !s.did(name, s.st.dev.be.Binary(op, how, y.n, a.n, b.n), a, b) {
+	if y.dead || !s.did(name, s.st.be.Binary(op, how, y.n, a.n, b.n), a, b) {
 		return s.dead()
 	}
 	return y
@@ -120,7 +120,7 @@ func (s *Scope) addReduced(b, g *Tensor, how int32) {
 	if !b.grads || g == nil || g.dead {
 		return
 	}
-	be := s.st.dev.be
+	be := s.st.be
 	switch how {
 	case native.Same:
 		s.addGrad(b, g)
@@ -212,7 +212,7 @@ func (s *Scope) Affine(x *Tensor, scale, shift float32) *Tensor {
 		return s.dead()
 	}
 	y := s.like("Affine", x)
-	if y.dead || !s.did("Affine", s.st.dev.be.Affine(y.n, x.n, scale, shift), x) {
+	if y.dead || !s.did("Affine", s.st.be.Affine(y.n, x.n, scale, shift), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
@@ -230,7 +230,7 @@ func (s *Scope) Clamp(x *Tensor, lo, hi float32) *Tensor {
 		return s.fail("Clamp", "lo %g, hi %g", lo, hi)
 	}
 	y := s.like("Clamp", x)
-	if y.dead || !s.did("Clamp", s.st.dev.be.Clamp(y.n, x.n, lo, hi), x) {
+	if y.dead || !s.did("Clamp", s.st.be.Clamp(y.n, x.n, lo, hi), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
@@ -248,7 +248,7 @@ func (s *Scope) Where(cond, a, b *Tensor) *Tensor {
 		return s.fail("Where", "shapes differ: %s, %s, %s", cond, a, b)
 	}
 	y := s.like("Where", a)
-	if y.dead || !s.did("Where", s.st.dev.be.Select(y.n, cond.n, a.n, b.n), cond, a, b) {
+	if y.dead || !s.did("Where", s.st.be.Select(y.n, cond.n, a.n, b.n), cond, a, b) {
 		return s.dead()
 	}
 	if s.recording(a, b) {
@@ -270,7 +270,7 @@ func (s *Scope) Cast(x *Tensor, dtype DType) *Tensor {
 		return s.dead()
 	}
 	y := s.make("Cast", dtype, x.Shape()...)
-	if y.dead || !s.did("Cast", s.st.dev.be.Cast(y.n, x.n), x) {
+	if y.dead || !s.did("Cast", s.st.be.Cast(y.n, x.n), x) {
 		return s.dead()
 	}
 	return y

@@ -69,7 +69,7 @@ func (s *Scope) head(name string, x, w *Tensor, targets []int32, other *HeadOthe
 		return s.dead(), s.dead(), s.dead()
 	}
 	var err error
-	if be := s.st.dev.be; op.plain {
+	if be := s.st.be; op.plain {
 		err = be.Head(op.logp.n, op.ent.n, op.lse.n, x.n, w.n, op.here.Packed, op.rows.Target, op.rows.Temp, o.SoftCap)
 	} else {
 		err = be.HeadExt(op.logp.n, op.ent.n, op.lse.n, absent(op.kl), absent(op.aux), op.here, op.there, op.rows, op.beta)
@@ -150,7 +150,7 @@ func (op headOp) back(g *Scope) {
 	}
 	run := func(dw native.Tensor) {
 		var err error
-		if be := g.st.dev.be; op.plain {
+		if be := g.st.be; op.plain {
 			err = be.HeadGrad(dx.n, dw, dlogp.n, absent(op.ent.grad), op.ent.n, op.lse.n, h.X, h.W, h.Packed, op.rows.Target, op.rows.Temp, h.SoftCap)
 		} else {
 			err = be.HeadExtGrad(dx.n, dw, dlogp.n, absent(op.ent.grad), dkl, op.ent.n, op.lse.n, absent(op.aux), h, op.there, op.rows, op.beta)
@@ -259,7 +259,7 @@ func (s *Scope) sampleHead(name string, x, w *Tensor, o SampleOptions, cuts []fl
 	if s.Err() != nil || !ok {
 		return dead()
 	}
-	be := s.st.dev.be
+	be := s.st.be
 	if cuts == nil {
 		if !s.did(name, be.HeadSample(token.n, logp.n, ent.n, x.n, w.n, packed, absent(temp), count.n, key.n, o.SoftCap), x, w) {
 			return dead()

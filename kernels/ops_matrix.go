@@ -34,12 +34,12 @@ func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
 	shape[len(shape)-1] = w.Dim(0)
 	y := s.make("Linear", F32, shape...)
 	packed, ok := s.packedOf("Linear", w)
-	if y.dead || !ok || !s.did("Linear", s.st.dev.be.Linear(y.n, x.n, w.n, packed, absent(bias)), x, w) {
+	if y.dead || !ok || !s.did("Linear", s.st.be.Linear(y.n, x.n, w.n, packed, absent(bias)), x, w) {
 		return s.dead()
 	}
 	if s.recording(x, w, bias) {
 		s.record("Linear", func(g *Scope) {
-			be := g.st.dev.be
+			be := g.st.be
 			if x.grads {
 				dx := g.like("Linear", x)
 				if packed, ok := g.packedOf("Linear", w); ok && !dx.dead && g.did("Linear", be.LinearDX(dx.n, y.grad.n, w.n, packed), y, w) {
@@ -61,13 +61,13 @@ func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
 
 // dw16 adds dyT x to acc, of both rounded to bf16.
 func (s *Scope) dw16(acc, dy, x *Tensor) {
-	err := s.st.dev.be.LinearDW16(acc.n, dy.n, x.n)
+	err := s.st.be.LinearDW16(acc.n, dy.n, x.n)
 	if errors.Is(err, native.ErrAbsent) {
 		dy, x = s.round16("Linear", dy, native.NearestEven), s.round16("Linear", x, native.NearestEven)
 		if dy.dead || x.dead {
 			return
 		}
-		err = s.st.dev.be.LinearDW(acc.n, dy.n, x.n, native.Tensor{})
+		err = s.st.be.LinearDW(acc.n, dy.n, x.n, native.Tensor{})
 	}
 	s.did("Linear", err, dy, x)
 }
@@ -87,7 +87,7 @@ func (s *Scope) RoundBF16(x *Tensor) *Tensor {
 // round16 rounds without a record.
 func (s *Scope) round16(op string, x *Tensor, how int32) *Tensor {
 	y := s.like(op, x)
-	if y.dead || !s.did(op, s.st.dev.be.Round16(y.n, x.n, how), x) {
+	if y.dead || !s.did(op, s.st.be.Round16(y.n, x.n, how), x) {
 		return s.dead()
 	}
 	return y
@@ -111,7 +111,7 @@ func (s *Scope) MatMul(a, b *Tensor) *Tensor {
 	shape := a.Shape()
 	shape[len(shape)-1] = b.Dim(1)
 	y := s.make("MatMul", F32, shape...)
-	if y.dead || !s.did("MatMul", s.st.dev.be.LinearDX(y.n, a.n, b.n, native.Tensor{}), a, b) {
+	if y.dead || !s.did("MatMul", s.st.be.LinearDX(y.n, a.n, b.n, native.Tensor{}), a, b) {
 		return s.dead()
 	}
 	if s.recording(a, b) {
@@ -119,7 +119,7 @@ func (s *Scope) MatMul(a, b *Tensor) *Tensor {
 			if a.grads {
 				g.addGrad(a, g.Linear(y.grad, g.view(b), nil))
 			}
-			g.into(b, func(acc *Tensor) { g.did("MatMul", g.st.dev.be.LinearDW(acc.n, a.n, y.grad.n, native.Tensor{}), a, y) })
+			g.into(b, func(acc *Tensor) { g.did("MatMul", g.st.be.LinearDW(acc.n, a.n, y.grad.n, native.Tensor{}), a, y) })
 		}, y)
 	}
 	return y
@@ -147,15 +147,15 @@ func (s *Scope) Gather(x *Tensor, idx []int32) *Tensor {
 	shape := x.Shape()
 	shape[0] = len(idx)
 	y := s.make("Gather", F32, shape...)
-	if id.dead || y.dead || !s.did("Gather", s.st.dev.be.Gather(y.n, x.n, id.n), x) {
+	if id.dead || y.dead || !s.did("Gather", s.st.be.Gather(y.n, x.n, id.n), x) {
 		return s.dead()
 	}
-	if x.param != nil && x.param.IsBF16() && !s.did("Gather", s.st.dev.be.Round16(y.n, y.n, native.HalfAway), x) {
+	if x.param != nil && x.param.IsBF16() && !s.did("Gather", s.st.be.Round16(y.n, y.n, native.HalfAway), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
 		s.record("Gather", func(g *Scope) {
-			g.into(x, func(acc *Tensor) { g.did("Gather", g.st.dev.be.ScatterAdd(acc.n, y.grad.n, id.n), x) })
+			g.into(x, func(acc *Tensor) { g.did("Gather", g.st.be.ScatterAdd(acc.n, y.grad.n, id.n), x) })
 		}, y)
 	}
 	return y
@@ -174,13 +174,13 @@ func (s *Scope) Pick(x *Tensor, idx []int32) *Tensor {
 	}
 	id := s.ids("Pick", idx, x.Dim(1))
 	y := s.make("Pick", F32, len(idx))
-	if id.dead || y.dead || !s.did("Pick", s.st.dev.be.Pick(y.n, x.n, id.n), x) {
+	if id.dead || y.dead || !s.did("Pick", s.st.be.Pick(y.n, x.n, id.n), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
 		s.record("Pick", func(g *Scope) {
 			dx := g.like("Pick", x)
-			if !dx.dead && g.did("Pick", g.st.dev.be.PickGrad(dx.n, y.grad.n, id.n), x) {
+			if !dx.dead && g.did("Pick", g.st.be.PickGrad(dx.n, y.grad.n, id.n), x) {
 				g.addGrad(x, dx)
 			}
 		}, y)

@@ -7,7 +7,7 @@ func (s *Scope) SqNorm(xs ...*Tensor) float64 {
 	}
 	sum := s.FromF64([]float64{0})
 	for _, x := range xs {
-		if sum.dead || !s.did("SqNorm", s.st.dev.be.SqNorm(sum.n, x.n), x) {
+		if sum.dead || !s.did("SqNorm", s.st.be.SqNorm(sum.n, x.n), x) {
 			return 0
 		}
 	}
@@ -37,7 +37,7 @@ func (s *Scope) AdamW(w, m, v, grad *Tensor, o AdamWOptions) {
 	}
 	hyper := s.FromF64([]float64{o.LR, o.Scale, 1 - float64(pow(o.Beta1, o.Step)), 1 - float64(pow(o.Beta2, o.Step))})
 	if !hyper.dead {
-		s.did("AdamW", s.st.dev.be.AdamW(w.n, m.n, v.n, grad.n, hyper.n, float32(o.Beta1), float32(o.Beta2), float32(o.Eps), float32(o.Decay)), w)
+		s.did("AdamW", s.st.be.AdamW(w.n, m.n, v.n, grad.n, hyper.n, float32(o.Beta1), float32(o.Beta2), float32(o.Eps), float32(o.Decay)), w)
 	}
 }
 
@@ -50,7 +50,7 @@ func (s *Scope) AddTo(acc, x *Tensor) {
 		s.fail("AddTo", "%s to %s", x, acc)
 		return
 	}
-	s.did("AddTo", s.st.dev.be.Binary(opAdd, howSame, acc.n, acc.n, x.n), acc, x)
+	s.did("AddTo", s.st.be.Binary(opAdd, howSame, acc.n, acc.n, x.n), acc, x)
 }
 
 // CopyTo copies x into dst in place: as many elements of one type, no gradient.
@@ -66,7 +66,7 @@ func (s *Scope) CopyTo(dst, x *Tensor) {
 		s.fail("CopyTo", "%s to %s", x, dst)
 		return
 	}
-	s.did("CopyTo", s.st.dev.be.Copy(dst.n, x.n), dst, x)
+	s.did("CopyTo", s.st.be.Copy(dst.n, x.n), dst, x)
 }
 
 // pow is x^n by repeated squaring: the same bits on every machine.

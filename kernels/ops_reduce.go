@@ -12,7 +12,7 @@ func (s *Scope) RowSum(x *Tensor) *Tensor {
 		return s.dead()
 	}
 	y := s.make("RowSum", F32, x.Shape()[:max(x.n.ND-1, 0)]...)
-	if y.dead || !s.did("RowSum", s.st.dev.be.RowSum(y.n, x.n), x) {
+	if y.dead || !s.did("RowSum", s.st.be.RowSum(y.n, x.n), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
@@ -35,7 +35,7 @@ func (s *Scope) RowMax(x *Tensor) *Tensor {
 		return s.fail("RowMax", "%s has empty rows", x)
 	}
 	y := s.make("RowMax", F32, x.Shape()[:max(x.n.ND-1, 0)]...)
-	if y.dead || !s.did("RowMax", s.st.dev.be.RowMax(y.n, x.n), x) {
+	if y.dead || !s.did("RowMax", s.st.be.RowMax(y.n, x.n), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
@@ -53,7 +53,7 @@ func (s *Scope) ColSum(x *Tensor) *Tensor {
 		return s.dead()
 	}
 	y := s.Zeros(x.cols())
-	if y.dead || !s.did("ColSum", s.st.dev.be.ColSum(y.n, x.n), x) {
+	if y.dead || !s.did("ColSum", s.st.be.ColSum(y.n, x.n), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
@@ -85,7 +85,7 @@ func (s *Scope) SegSum(x *Tensor, segs Segs) *Tensor {
 	}
 	seg := s.fromSegs("SegSum", segs, x.Len())
 	y := s.make("SegSum", F32, len(segs))
-	if seg.dead || y.dead || !s.did("SegSum", s.st.dev.be.SegSum(y.n, x.n, seg.n), x) {
+	if seg.dead || y.dead || !s.did("SegSum", s.st.be.SegSum(y.n, x.n, seg.n), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
@@ -104,7 +104,7 @@ func (s *Scope) SegSpread(x *Tensor, segs Segs) *Tensor {
 	}
 	seg := s.fromSegs("SegSpread", segs, segs.Rows())
 	y := s.make("SegSpread", F32, segs.Rows())
-	if seg.dead || y.dead || !s.did("SegSpread", s.st.dev.be.SegSpread(y.n, x.n, seg.n), x) {
+	if seg.dead || y.dead || !s.did("SegSpread", s.st.be.SegSpread(y.n, x.n, seg.n), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
@@ -124,7 +124,7 @@ func (s *Scope) SegScan(x *Tensor, segs Segs, reverse bool) *Tensor {
 	if reverse {
 		r = 1
 	}
-	if seg.dead || y.dead || !s.did("SegScan", s.st.dev.be.SegScan(y.n, x.n, seg.n, r), x) {
+	if seg.dead || y.dead || !s.did("SegScan", s.st.be.SegScan(y.n, x.n, seg.n, r), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
@@ -176,7 +176,7 @@ func (s *Scope) Rows(x *Tensor, from, n int) *Tensor {
 		s.record("Rows", func(g *Scope) {
 			g.into(x, func(acc *Tensor) {
 				part := g.Rows(acc, from, n)
-				g.did("Rows", g.st.dev.be.Binary(opAdd, howSame, part.n, part.n, y.grad.n), part)
+				g.did("Rows", g.st.be.Binary(opAdd, howSame, part.n, part.n, y.grad.n), part)
 			})
 		}, y)
 	}
@@ -202,7 +202,7 @@ func (s *Scope) ConcatRows(xs ...*Tensor) *Tensor {
 	at := 0
 	for _, x := range xs {
 		part := s.NoGrad().Rows(y, at, x.Dim(0))
-		if part.dead || !s.did("ConcatRows", s.st.dev.be.Copy(part.n, x.n), x) {
+		if part.dead || !s.did("ConcatRows", s.st.be.Copy(part.n, x.n), x) {
 			return s.dead()
 		}
 		at += x.Dim(0)
@@ -230,13 +230,13 @@ func (s *Scope) Cols(x *Tensor, from, n int) *Tensor {
 	shape := x.Shape()
 	shape[len(shape)-1] = n
 	y := s.make("Cols", F32, shape...)
-	if y.dead || !s.did("Cols", s.st.dev.be.CopyCols(y.n, x.n, 0, int64(from), int64(n)), x) {
+	if y.dead || !s.did("Cols", s.st.be.CopyCols(y.n, x.n, 0, int64(from), int64(n)), x) {
 		return s.dead()
 	}
 	if s.recording(x) {
 		s.record("Cols", func(g *Scope) {
 			dx := g.Zeros(x.Shape()...)
-			if !dx.dead && g.did("Cols", g.st.dev.be.CopyCols(dx.n, y.grad.n, int64(from), 0, int64(n)), x) {
+			if !dx.dead && g.did("Cols", g.st.be.CopyCols(dx.n, y.grad.n, int64(from), 0, int64(n)), x) {
 				g.addGrad(x, dx)
 			}
 		}, y)
@@ -263,7 +263,7 @@ func (s *Scope) ConcatCols(xs ...*Tensor) *Tensor {
 	y := s.make("ConcatCols", F32, shape...)
 	at := 0
 	for _, x := range xs {
-		if y.dead || !s.did("ConcatCols", s.st.dev.be.CopyCols(y.n, x.n, int64(at), 0, int64(x.cols())), x) {
+		if y.dead || !s.did("ConcatCols", s.st.be.CopyCols(y.n, x.n, int64(at), 0, int64(x.cols())), x) {
 			return s.dead()
 		}
 		at += x.cols()

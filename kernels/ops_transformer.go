@@ -23,12 +23,12 @@ func (s *Scope) rmsNorm(name string, x, leaf *Tensor, eps, offset float32) *Tens
 		w = s.NoGrad().Affine(leaf, 1, offset)
 	}
 	y, rstd := s.like(name, x), s.make(name, F32, x.rows())
-	if y.dead || rstd.dead || !s.did(name, s.st.dev.be.RMSNorm(y.n, rstd.n, x.n, w.n, eps), x, w) {
+	if y.dead || rstd.dead || !s.did(name, s.st.be.RMSNorm(y.n, rstd.n, x.n, w.n, eps), x, w) {
 		return s.dead()
 	}
 	if s.recording(x, leaf) {
 		s.record(name, func(g *Scope) {
-			be := g.st.dev.be
+			be := g.st.be
 			if x.grads {
 				dx := g.like(name, x)
 				if !dx.dead && g.did(name, be.RMSNormDX(dx.n, y.grad.n, x.n, w.n, rstd.n), x) {
@@ -58,13 +58,13 @@ func (s *Scope) rope(name string, how int32, x, pos, table *Tensor) *Tensor {
 		return s.fail(name, "x %s, pos %s, table %s: want [T,H,d], i32 [T], [positions,d]", x, pos, table)
 	}
 	y := s.like(name, x)
-	if y.dead || !s.did(name, s.st.dev.be.Rope(y.n, x.n, pos.n, table.n, how), x, pos, table) {
+	if y.dead || !s.did(name, s.st.be.Rope(y.n, x.n, pos.n, table.n, how), x, pos, table) {
 		return s.dead()
 	}
 	if s.recording(x) {
 		s.record(name, func(g *Scope) {
 			dx := g.like(name, x)
-			if !dx.dead && g.did(name, g.st.dev.be.Rope(dx.n, y.grad.n, pos.n, table.n, how|native.RopeBack), x) {
+			if !dx.dead && g.did(name, g.st.be.Rope(dx.n, y.grad.n, pos.n, table.n, how|native.RopeBack), x) {
 				g.addGrad(x, dx)
 			}
 		}, y)
@@ -86,13 +86,13 @@ func (s *Scope) glu(name string, act int32, gate, up *Tensor) *Tensor {
 		return s.fail(name, "gate %s, up %s", gate, up)
 	}
 	y := s.like(name, gate)
-	if y.dead || !s.did(name, s.st.dev.be.GLU(act, y.n, gate.n, up.n), gate, up) {
+	if y.dead || !s.did(name, s.st.be.GLU(act, y.n, gate.n, up.n), gate, up) {
 		return s.dead()
 	}
 	if s.recording(gate, up) {
 		s.record(name, func(g *Scope) {
 			dgate, dup := g.like(name, gate), g.like(name, up)
-			if !dgate.dead && !dup.dead && g.did(name, g.st.dev.be.GLUGrad(act, dgate.n, dup.n, y.grad.n, gate.n, up.n), gate) {
+			if !dgate.dead && !dup.dead && g.did(name, g.st.be.GLUGrad(act, dgate.n, dup.n, y.grad.n, gate.n, up.n), gate) {
 				g.addGrad(gate, dgate)
 				g.addGrad(up, dup)
 			}
@@ -119,13 +119,13 @@ func (s *Scope) Attention(q, k, v *Tensor, segs Segs, o AttnOptions) *Tensor {
 	}
 	seg := s.fromSegs("Attention", segs, q.Dim(0))
 	y, lse := s.like("Attention", q), s.make("Attention", F32, q.Dim(0), q.Dim(1))
-	if seg.dead || y.dead || lse.dead || !s.did("Attention", s.st.dev.be.Attn(y.n, lse.n, q.n, k.n, v.n, seg.n, o.Scale, int64(o.Window), o.SoftCap), q, k, v) {
+	if seg.dead || y.dead || lse.dead || !s.did("Attention", s.st.be.Attn(y.n, lse.n, q.n, k.n, v.n, seg.n, o.Scale, int64(o.Window), o.SoftCap), q, k, v) {
 		return s.dead()
 	}
 	if s.recording(q, k, v) {
 		s.record("Attention", func(g *Scope) {
 			dq, dk, dv := g.like("Attention", q), g.like("Attention", k), g.like("Attention", v)
-			if !dq.dead && !dk.dead && !dv.dead && g.did("Attention", g.st.dev.be.AttnGrad(dq.n, dk.n, dv.n, y.grad.n, q.n, k.n, v.n, y.n, lse.n, seg.n,
+			if !dq.dead && !dk.dead && !dv.dead && g.did("Attention", g.st.be.AttnGrad(dq.n, dk.n, dv.n, y.grad.n, q.n, k.n, v.n, y.n, lse.n, seg.n,
 				o.Scale, int64(o.Window), o.SoftCap), q, k, v) {
 				g.addGrad(q, dq)
 				g.addGrad(k, dk)
@@ -146,7 +146,7 @@ func (s *Scope) KVWrite(kpages, vpages, k, v, slots *Tensor) {
 		s.fail("KVWrite", "pages %s and %s, k %s, v %s, slots %s: want [P,S,G,d] twice, [T,G,d] twice, i32 [T]", kpages, vpages, k, v, slots)
 		return
 	}
-	s.did("KVWrite", s.st.dev.be.KVWrite(kpages.n, vpages.n, k.n, v.n, slots.n), kpages, k, slots)
+	s.did("KVWrite", s.st.be.KVWrite(kpages.n, vpages.n, k.n, v.n, slots.n), kpages, k, slots)
 }
 
 // PagedAttention is [Scope.Attention] over a cache, for any number of new rows a sequence: row t of q [T, H, d] is position
@@ -161,7 +161,7 @@ func (s *Scope) PagedAttention(q, kpages, vpages, table, rows *Tensor, o AttnOpt
 		return s.fail("PagedAttention", "q %s, pages %s and %s, table %s, rows %s: want [T,H,d], [P,S,G,d] twice, i32 [N,pages], i32 [T,2]", q, kpages, vpages, table, rows)
 	}
 	y := s.like("PagedAttention", q)
-	if y.dead || !s.did("PagedAttention", s.st.dev.be.AttnPaged(y.n, q.n, kpages.n, vpages.n, table.n, rows.n, o.Scale, int64(o.Window), o.SoftCap), q, kpages, table, rows) {
+	if y.dead || !s.did("PagedAttention", s.st.be.AttnPaged(y.n, q.n, kpages.n, vpages.n, table.n, rows.n, o.Scale, int64(o.Window), o.SoftCap), q, kpages, table, rows) {
 		return s.dead()
 	}
 	return y

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/gor1/gor1/kernels/internal/native"
@@ -23,6 +24,7 @@ type Scope struct {
 // state is what a scope and its views share.
 type state struct {
 	dev    *Device
+	be     *native.Backend // the device's, or one of a lane
 	ctx    context.Context
 	root   *root
 	tape   *tape
@@ -201,7 +203,7 @@ func (s *Scope) Sub(fn func(s *Scope) []*Tensor) []*Tensor {
 	if !s.ready("Sub") {
 		return nil
 	}
-	inner := &Scope{st: &state{dev: s.st.dev, ctx: s.st.ctx, root: s.st.root, tape: s.st.tape}, noGrad: s.noGrad}
+	inner := &Scope{st: &state{dev: s.st.dev, be: s.st.be, ctx: s.st.ctx, root: s.st.root, tape: s.st.tape}, noGrad: s.noGrad}
 	defer inner.st.close()
 	before := s.st.tape.len()
 	out := fn(inner)
@@ -227,6 +229,38 @@ func (s *Scope) Sub(fn func(s *Scope) []*Tensor) []*Tensor {
 	return out
 }
 
+// Lanes runs fn for lanes 0 to n-1 at once, each on a goroutine with a scope of its own whose operations compute on one thread each. It
+// is for many small operations on rows that do not depend on one another, where threads that share each operation would mostly wait for each other.
+// Nothing is recorded, and everything that is made is freed when Lanes returns. The first error, by lane, becomes the scope's.
+func (s *Scope) Lanes(n int, fn func(lane int, s *Scope) error) {
+	if !s.ready("Lanes") {
+		return
+	}
+	be := s.st.dev.lane
+	if be == nil {
+		be = s.st.be
+	}
+	errs := make([]error, n)
+	run := func(i int) {
+		inner := &Scope{st: &state{dev: s.st.dev, be: be, ctx: s.st.ctx, root: &root{}}, noGrad: true}
+		defer inner.st.close()
+		if errs[i] = fn(i, inner); errs[i] == nil {
+			errs[i] = inner.Err()
+		}
+	}
+	var others sync.WaitGroup
+	for i := 1; i < n; i++ {
+		others.Go(func() { run(i) })
+	}
+	if n > 0 {
+		run(0)
+	}
+	others.Wait()
+	for _, err := range errs {
+		s.Fail(err)
+	}
+}
+
 // ---- tensors from and to Go ----
 
 func (s *Scope) from(op string, dtype DType, n int, p unsafe.Pointer, shape []int) *Tensor {
@@ -243,7 +277,7 @@ func (s *Scope) from(op string, dtype DType, n int, p unsafe.Pointer, shape []in
 	if t.Len() != n {
 		return s.fail(op, "%d values for shape %v", n, shape)
 	}
-	if n > 0 && !s.did(op, s.st.dev.be.Write(t.n, p, int64(n)*int64(dtype.Size())), t) {
+	if n > 0 && !s.did(op, s.st.be.Write(t.n, p, int64(n)*int64(dtype.Size())), t) {
 		return s.dead()
 	}
 	return t
@@ -290,7 +324,7 @@ func (s *Scope) Zeros(shape ...int) *Tensor {
 		return s.dead()
 	}
 	t := s.make("Zeros", F32, shape...)
-	if t.dead || !s.did("Zeros", s.st.dev.be.Zero(t.n)) {
+	if t.dead || !s.did("Zeros", s.st.be.Zero(t.n)) {
 		return s.dead()
 	}
 	return t
@@ -299,7 +333,7 @@ func (s *Scope) Zeros(shape ...int) *Tensor {
 // Full returns an fp32 tensor of the given value.
 func (s *Scope) Full(value float32, shape ...int) *Tensor {
 	z := s.Zeros(shape...)
-	if z.dead || !s.did("Full", s.st.dev.be.Affine(z.n, z.n, 1, value)) {
+	if z.dead || !s.did("Full", s.st.be.Affine(z.n, z.n, 1, value)) {
 		return s.dead()
 	}
 	return z
@@ -337,7 +371,7 @@ func (s *Scope) Read(t *Tensor, dst any) error {
 		return s.Err()
 	}
 	if n > 0 {
-		s.did("Read", s.st.dev.be.Read(p, t.n, int64(n)*int64(t.DType().Size())), t)
+		s.did("Read", s.st.be.Read(p, t.n, int64(n)*int64(t.DType().Size())), t)
 	}
 	return s.Err()
 }

@@ -135,7 +135,7 @@ func (s *Scope) addGrad(x, g *Tensor) {
 	case x == nil || !x.grads || g.dead:
 	case x.param != nil:
 		if acc := s.accumulator(x); acc != nil {
-			s.did("Backward", s.st.dev.be.Binary(opAdd, howSame, acc.n, acc.n, g.n), acc, g)
+			s.did("Backward", s.st.be.Binary(opAdd, howSame, acc.n, acc.n, g.n), acc, g)
 		}
 	case x.grad == nil:
 		x.grad = g

@@ -157,16 +157,50 @@ func (c *Cache) Extend(s *kernels.Scope, seqs []*Seq, ids [][]int32) *kernels.Te
 	for i, q := range seqs {
 		copy(table[i*width:], q.pages)
 	}
-	ng := s.NoGrad()
-	slotT, tableT, rowT := ng.FromI32(slots), ng.FromI32(table, len(seqs), width), ng.FromI32(rows, len(flat), 2)
-	out := ng.Sub(func(s *kernels.Scope) []*kernels.Tensor {
-		return []*kernels.Tensor{c.m.run(s, c.m.embedding(s, flat), positions, func(s *kernels.Scope, l int, q, k, v *kernels.Tensor) *kernels.Tensor {
+	s = s.NoGrad()
+	tableT := s.FromI32(table, len(seqs), width)
+	run := func(s *kernels.Scope, lo, hi int) *kernels.Tensor { // rows lo to hi
+		slotT, rowT := s.FromI32(slots[lo:hi]), s.FromI32(rows[2*lo:2*hi], hi-lo, 2)
+		return c.m.run(s, c.m.embedding(s, flat[lo:hi]), positions[lo:hi], func(s *kernels.Scope, l int, q, k, v *kernels.Tensor) *kernels.Tensor {
 			s.KVWrite(c.k[l], c.v[l], k, v, slotT)
 			return s.PagedAttention(q, c.k[l], c.v[l], tableT, rowT, c.m.layers[l].attn)
-		})}
-	})
+		})
+	}
+	if cuts := c.m.lanes(ids); len(cuts) > 2 {
+		out := s.Zeros(len(flat), c.m.config.HiddenSize)
+		s.Lanes(len(cuts)-1, func(lane int, s *kernels.Scope) error {
+			lo, hi := cuts[lane], cuts[lane+1]
+			s.CopyTo(s.Rows(out, lo, hi-lo), run(s, lo, hi))
+			return nil
+		})
+		return out
+	}
+	out := s.Sub(func(s *kernels.Scope) []*kernels.Tensor { return []*kernels.Tensor{run(s, 0, len(flat))} })
 	if len(out) == 0 {
 		return s.Zeros(0, c.m.config.HiddenSize)
 	}
 	return out[0]
+}
+
+// laneParams is up to what size of model each thread runs sequences of its own: the weights are in every core's reach, and sharing each of
+// a hundred small operations a token would take longer than doing them.
+const laneParams = 8 << 20
+
+// lanes are the rows at which the lists of ids are cut into lanes, each about as long; fewer than two lanes: nothing is cut.
+func (m *LM) lanes(ids [][]int32) (cuts []int) {
+	n := min(m.dev.Lanes(), len(ids))
+	if n < 2 || m.config.ParamCount() > laneParams {
+		return nil
+	}
+	total := 0
+	for _, list := range ids {
+		total += len(list)
+	}
+	cuts, at := []int{0}, 0
+	for _, list := range ids {
+		if at += len(list); at >= total*len(cuts)/n && at > cuts[len(cuts)-1] {
+			cuts = append(cuts, at)
+		}
+	}
+	return cuts
 }
