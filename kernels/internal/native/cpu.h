@@ -86,8 +86,17 @@ typedef struct {
 	/* gradient */
 	float *dq, *dk, *dv;
 	const float *dout, *oin, *lse_in;
-	float *scratch; /* 4 * 256 floats a worker */
+	const int32_t *blocks;   /* block i is rows blocks[i] .. blocks[i+1] */
+	float *state;            /* two floats a row and head */
+	float *scratch;          /* scratch_worker floats a worker, ATTN_SCRATCH(d) or more */
+	int64_t scratch_worker;
 } attn_args;
+
+/* Attention takes keys in chunks of so many and at most so many queries at once. */
+#define ATTN_CHUNK 256
+#define ATTN_Q 32
+#define ATTN_ROWS 256 /* rows of a block that have keys in common */
+#define ATTN_SCRATCH(d) (2 * ATTN_Q * ATTN_CHUNK + (16 + 2 * ATTN_Q) * (((d) + 15) / 16 * 16))
 
 typedef struct {
 	int64_t rows, v, ldz;
@@ -126,7 +135,7 @@ typedef struct {
 	range_fn *gemm, *pack;
 	range_fn *gemm16_fma, *gemm16_dot, *pack16, *words16, *pairs16, *round16;
 	range_fn *rmsnorm, *rmsnorm_dx, *rmsnorm_dw, *rope, *glu, *glu_grad;
-	range_fn *attn, *attn_paged, *attn_grad;
+	range_fn *attn, *attn_grad;
 	range_fn *head_stats, *head_dlogits, *head_draw;
 	range_fn *sq_norm, *adamw;
 	range_fn *peak; /* rounds of the busiest fma loop, peak_flops each */

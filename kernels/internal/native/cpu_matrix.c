@@ -264,22 +264,51 @@ static char *check_heads(const char *op, r1_tensor q, r1_tensor k, r1_tensor v)
 	CHECK(count(k) == count(v), "%s: k and v differ in size", op);
 	return NULL;
 }
+/* rows of one sequence in a block of attention: fewer where there would be too few blocks to share */
+static int64_t attn_rows(const r1_ctx *c, int64_t rows, int64_t g)
+{
+	int64_t n = 64;
+	while (n > 16 && c->threads > 1 && rows / n * g < 4 * c->threads)
+		n /= 2;
+	return n;
+}
+
+/* Scratch of an attention over t rows: the workers', what rows remember between chunks, and room for t + 1 block starts and
+ * t numbers more. */
+typedef struct { void *p; int64_t got; int32_t *blocks, *more; } attn_room;
+static char *attn_take_room(r1_ctx *c, attn_args *a, int64_t t, attn_room *r)
+{
+	a->scratch_worker = ATTN_SCRATCH(a->d);
+	int64_t floats = a->scratch_worker * c->threads, state = a->o ? 2 * t * a->h : 0, bytes = 4 * (floats + state + 2 * t + 1);
+	CHECK(r->p = scratch_get(c, bytes, &r->got), "attn: out of memory: %lld bytes of scratch", (long long)bytes);
+	a->scratch = r->p, a->state = a->scratch + floats;
+	r->blocks = (int32_t *)(a->state + state), r->more = r->blocks + t + 1;
+	a->blocks = r->blocks;
+	return NULL;
+}
+
 char *cpu_attn(r1_ctx *c, r1_tensor o, r1_tensor lse, r1_tensor q, r1_tensor k, r1_tensor v, r1_tensor segs, float scale, int64_t window, float softcap)
 {
 	TRY(check_heads("attn", q, k, v));
-	int64_t t = q.n[0], got = 0;
+	int64_t t = q.n[0], blocks = 0;
 	CHECK(k.nd == 3 && k.n[0] == t, "attn: k has %lld rows, q %lld", (long long)k.n[0], (long long)t);
 	F32N(o, count(q)); F32N(lse, t * q.n[1]);
 	TRY(check_segs("attn", segs, t));
-	int32_t *seq = scratch_get(c, 4 * t, &got);
-	CHECK(seq, "attn: out of memory: %lld bytes of scratch", (long long)(4 * t));
-	for (int64_t s = 0; s < segs.n[0]; s++)
-		for (int32_t i = 0; i < ((const int32_t *)segs.p)[3 * s + 1]; i++)
-			seq[((const int32_t *)segs.p)[3 * s] + i] = (int32_t)s;
 	attn_args a = {.h = q.n[1], .g = k.n[1], .d = q.n[2], .scale = scale, .softcap = softcap, .window = window, .o = o.p, .lse = lse.p,
-	               .q = q.p, .k = k.p, .v = v.p, .segs = segs.p, .nseqs = segs.n[0], .rows_seq = seq};
-	pool_run(c->threads, t, 16, c->k->attn, &a);
-	scratch_put(c, seq, got);
+	               .q = q.p, .k = k.p, .v = v.p, .segs = segs.p, .nseqs = segs.n[0]};
+	attn_room room;
+	TRY(attn_take_room(c, &a, t, &room));
+	a.rows_seq = room.more;
+	int64_t most = attn_rows(c, t, a.g);
+	for (int64_t s = 0; s < a.nseqs; s++)
+		for (int32_t i = 0; i < a.segs[3 * s + 1]; i++) {
+			room.more[a.segs[3 * s] + i] = (int32_t)s;
+			if (i % most == 0)
+				room.blocks[blocks++] = a.segs[3 * s] + i;
+		}
+	room.blocks[blocks] = (int32_t)t;
+	pool_run(c->threads, blocks * a.g, 1, c->k->attn, &a);
+	scratch_put(c, room.p, room.got);
 	return NULL;
 }
 char *cpu_attn_grad(r1_ctx *c, r1_tensor dq, r1_tensor dk, r1_tensor dv, r1_tensor dout, r1_tensor q, r1_tensor k, r1_tensor v, r1_tensor o, r1_tensor lse, r1_tensor segs,
@@ -291,9 +320,16 @@ char *cpu_attn_grad(r1_ctx *c, r1_tensor dq, r1_tensor dk, r1_tensor dv, r1_tens
 	TRY(check_segs("attn_grad", segs, q.n[0]));
 	attn_args a = {.h = q.n[1], .g = k.n[1], .d = q.n[2], .scale = scale, .softcap = softcap, .window = window, .q = q.p, .k = k.p, .v = v.p, .segs = segs.p, .nseqs = segs.n[0],
 	               .dq = dq.p, .dk = dk.p, .dv = dv.p, .dout = dout.p, .oin = o.p, .lse_in = lse.p};
-	for (int64_t i = 0; i < a.nseqs; i++)
-		a.shared |= a.segs[3 * i + 2] >= 0;
+	attn_room room;
+	TRY(attn_take_room(c, &a, q.n[0], &room));
+	a.rows_seq = room.more;
+	for (int64_t s = 0; s < a.nseqs; s++) {
+		a.shared |= a.segs[3 * s + 2] >= 0;
+		for (int32_t i = 0; i < a.segs[3 * s + 1]; i++)
+			room.more[a.segs[3 * s] + i] = (int32_t)s;
+	}
 	pool_run(c->threads, segs.n[0] * a.g, 1, c->k->attn_grad, &a);
+	scratch_put(c, room.p, room.got);
 	return NULL;
 }
 
@@ -331,6 +367,19 @@ char *cpu_attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r1_t
 	}
 	attn_args a = {.h = q.n[1], .g = kpages.n[2], .d = q.n[2], .scale = scale, .softcap = softcap, .window = window, .o = o.p, .q = q.p, .k = kpages.p, .v = vpages.p,
 	               .table = tab, .rows = r, .slots = kpages.n[1], .table_cols = table.n[1]};
-	pool_run(c->threads, q.n[0], 4, c->k->attn_paged, &a);
+	attn_room room;
+	TRY(attn_take_room(c, &a, q.n[0], &room));
+	int64_t most = attn_rows(c, q.n[0], a.g), blocks = 0, run = 0; /* run: rows of the sequence at hand in its block */
+	for (int64_t t = 0; t < q.n[0]; t++) {
+		int fresh = t == 0 || tab[r[2 * t] * a.table_cols] != tab[r[2 * t - 2] * a.table_cols];
+		run = t > 0 && r[2 * t] == r[2 * t - 2] ? run + 1 : 0;
+		if (!fresh && run < most && t - room.blocks[blocks - 1] < ATTN_ROWS)
+			continue; /* goes through common pages with the rows before it */
+		room.blocks[blocks++] = (int32_t)t;
+		run = 0;
+	}
+	room.blocks[blocks] = (int32_t)q.n[0];
+	pool_run(c->threads, blocks * a.g, 1, c->k->attn, &a);
+	scratch_put(c, room.p, room.got);
 	return NULL;
 }

@@ -1,69 +1,131 @@
-/* k_attn.h: causal attention. A query's scores are dots of 16 lanes; its keys are taken in chunks of 256 at absolute
- * positions, each chunk closed from scratch (max, sum over 16 lanes, weighted values in ascending order) and the chunks
- * merged in order. So a row's result depends on its own sequence and position alone, and cached decode, chunked prefill
- * and packed training give the same bits. */
+/* k_attn.h: causal attention. A query's keys are taken in chunks of 256 at absolute positions, each chunk closed from
+ * scratch (max, sum over 16 lanes, weighted values in ascending order) and the chunks merged in order. So a row's result
+ * depends on its own sequence and position alone, and cached decode, chunked prefill and packed training give the same
+ * bits. Which queries go through a chunk together is a matter of speed: those of a block of rows that have its keys in
+ * common, all heads of a key head, whatever their sequences. */
 
-#define ATTN_CHUNK 256
+#include "k_attn_tile.h"
 
-/* Where the key of a position lies: rows of packed sequences (the parent's first), or pages. run: how many further
- * positions follow it in memory. */
+/* One row: where the keys of its sequence lie, in rows of packed sequences (the parent's first) or in pages; its position;
+ * its first key. */
 typedef struct {
-	const attn_args *a;
 	int64_t first, parent_first, parent_len; /* packed */
 	const int32_t *pages;                    /* paged, or NULL */
-} attn_keys;
+	int64_t pos, from;
+} attn_row;
 
-static inline int64_t attn_row(const attn_keys *s, int64_t pos, int64_t *run)
+static inline attn_row attn_at(const attn_args *a, int64_t t)
 {
-	if (s->pages) {
-		*run = s->a->slots - pos % s->a->slots;
-		return (int64_t)s->pages[pos / s->a->slots] * s->a->slots + pos % s->a->slots;
+	attn_row r = {0};
+	if (a->table) {
+		r.pages = a->table + a->rows[2 * t] * a->table_cols;
+		r.pos = a->rows[2 * t + 1];
+	} else {
+		const int32_t *s = a->segs + 3 * (int64_t)a->rows_seq[t];
+		r.first = s[0];
+		if (s[2] >= 0)
+			r.parent_first = a->segs[3 * s[2]], r.parent_len = a->segs[3 * s[2] + 1];
+		r.pos = t - r.first + r.parent_len;
 	}
-	if (pos < s->parent_len) {
-		*run = s->parent_len - pos;
-		return s->parent_first + pos;
-	}
-	*run = INT64_MAX;
-	return s->first + pos - s->parent_len;
+	r.from = a->window > 0 && r.pos >= a->window ? r.pos - a->window + 1 : 0;
+	return r;
 }
 
-static inline attn_keys attn_keys_of(const attn_args *a, int64_t seq)
+static inline int64_t attn_key(const attn_args *a, const attn_row *r, int64_t pos)
 {
-	const int32_t *s = a->segs + 3 * seq;
-	attn_keys k = {a, s[0], 0, 0, NULL};
-	if (s[2] >= 0)
-		k.parent_first = a->segs[3 * s[2]], k.parent_len = a->segs[3 * s[2] + 1];
-	return k;
+	if (r->pages)
+		return (int64_t)r->pages[pos / a->slots] * a->slots + pos % a->slots;
+	return pos < r->parent_len ? r->parent_first + pos : r->first + pos - r->parent_len;
 }
 
-static inline int64_t attn_from(const attn_args *a, int64_t pos) { return a->window > 0 && pos >= a->window ? pos - a->window + 1 : 0; }
-
-/* scores of positions from..to (inside one chunk that starts at c0) into s, index 0 = c0; the rest of the chunk up to a
- * multiple of 16 is -infinity. Returns how many floats of s count, a multiple of 16. */
-static inline int attn_scores(const attn_args *a, const attn_keys *keys, const float *x, const float *base, int64_t g, int64_t c0, int64_t from, int64_t to, float fill, float *s)
+/* whether two rows have all keys of the chunk at c0 in common, as far as either sees them */
+static inline int attn_same(const attn_args *a, const attn_row *x, const attn_row *y, int64_t c0)
 {
-	int n = (int)((to - c0 + 15) / 16 * 16);
-	for (int i = 0; i < n; i++)
-		s[i] = fill;
-	for (int64_t j = from; j < to;) {
-		int64_t run, row = attn_row(keys, j, &run), end = to - j < run ? to : j + run;
-		int64_t step = a->g * a->d;
-		const float *k = base + (row * a->g + g) * a->d;
-		for (; j + 4 <= end; j += 4, k += 4 * step) {
-			vf z = v_set1(0.0f), s0 = z, s1 = z, s2 = z, s3 = z;
-			EACH16(0, a->d, i, m, {
-				vf xv = v_get(x + i, m);
-				s0 = v_fma(xv, v_get(k + i, m), s0);
-				s1 = v_fma(xv, v_get(k + step + i, m), s1);
-				s2 = v_fma(xv, v_get(k + 2 * step + i, m), s2);
-				s3 = v_fma(xv, v_get(k + 3 * step + i, m), s3);
-			})
-			v_sum4(s + (j - c0), s0, s1, s2, s3);
+	int64_t end = (x->pos > y->pos ? x->pos : y->pos) + 1;
+	if (end > c0 + ATTN_CHUNK)
+		end = c0 + ATTN_CHUNK;
+	if (x->pages) {
+		int64_t page = c0 / a->slots;
+		return x->pages == y->pages || !memcmp(x->pages + page, y->pages + page, (size_t)((end - 1) / a->slots - page + 1) * sizeof *x->pages);
+	}
+	return x->first == y->first || (x->parent_first == y->parent_first && end <= x->parent_len && end <= y->parent_len);
+}
+
+/* Queries that go through one chunk together. Keys count from the chunk's first. */
+typedef struct {
+	const attn_args *a;
+	float *s, *ds, *turned, *part, *padded; /* of the worker's scratch */
+	int64_t dp;                             /* d rounded up to 16 */
+	attn_row row;                           /* whose keys they are */
+	int n;
+	int64_t q[ATTN_Q];              /* where a query lies, in floats from a->q */
+	int32_t lo[ATTN_Q], hi[ATTN_Q]; /* the keys it sees */
+	int32_t from, to;               /* what any of them sees, from rounded down to 16 */
+	int64_t key[ATTN_CHUNK];        /* where a key lies, in floats from a->k */
+} attn_work;
+
+static inline void attn_begin(attn_work *w, const attn_args *a, int worker)
+{
+	w->a = a;
+	w->dp = (a->d + 15) / 16 * 16;
+	w->s = a->scratch + worker * a->scratch_worker;
+	w->ds = w->s + ATTN_Q * ATTN_CHUNK;
+	w->turned = w->ds + ATTN_Q * ATTN_CHUNK;
+	w->part = w->turned + 16 * w->dp;
+	w->padded = w->part + ATTN_Q * w->dp;
+}
+
+/* Takes queries of key head g from number i on, row by row and its heads in order, that see the chunk at c0 and have its
+ * keys in common. Rows t0..t1. Returns the number of the first that was left. */
+static int64_t attn_take(attn_work *w, int64_t i, int64_t t0, int64_t t1, int64_t g, int64_t c0)
+{
+	const attn_args *a = w->a;
+	int64_t per = a->h / a->g;
+	w->n = 0, w->from = ATTN_CHUNK, w->to = 0;
+	for (; i < (t1 - t0) * per && w->n < ATTN_Q; i++) {
+		int64_t t = t0 + i / per;
+		attn_row r = attn_at(a, t);
+		if (r.pos < c0 || r.from >= c0 + ATTN_CHUNK)
+			continue;
+		if (!w->n)
+			w->row = r;
+		else if (!attn_same(a, &w->row, &r, c0))
+			break;
+		int n = w->n++;
+		w->q[n] = (t * a->h + g * per + i % per) * a->d;
+		w->lo[n] = r.from > c0 ? (int32_t)(r.from - c0) : 0;
+		w->hi[n] = r.pos + 1 - c0 < ATTN_CHUNK ? (int32_t)(r.pos + 1 - c0) : ATTN_CHUNK;
+		if (w->lo[n] < w->from)
+			w->from = w->lo[n] / 16 * 16;
+		if (w->hi[n] > w->to)
+			w->to = w->hi[n], w->row.pos = r.pos;
+	}
+	for (int32_t j = w->from; j < w->to; j++)
+		w->key[j] = (attn_key(a, &w->row, c0 + j) * a->g + g) * a->d;
+	return i;
+}
+
+/* s[i][j] = x_i . y_j for the queries and keys at hand */
+static void attn_scores(attn_work *w, const float *x, const float *y, float *s)
+{
+	const float *xq[ATTN_Q];
+	int64_t d = w->a->d;
+	for (int i = 0; i < w->n; i++) {
+		xq[i] = x + w->q[i];
+		if (d != w->dp) {
+			float *to = w->padded + i * w->dp;
+			memset(to + d, 0, (size_t)(w->dp - d) * sizeof *to);
+			xq[i] = memcpy(to, xq[i], (size_t)d * sizeof *to);
 		}
-		for (; j < end; j++, k += step)
-			s[j - c0] = row_dot(x, k, a->d);
 	}
-	return n;
+	for (int32_t j = w->from; j < w->to; j += 16) {
+		attn_turn(d, w->to - j < 16 ? w->to - j : 16, y, w->key + j, w->turned);
+		int i = 0;
+		for (; i + ATTN_QT <= w->n; i += ATTN_QT)
+			attn_dotsn(w->dp, xq + i, w->turned, s + i * ATTN_CHUNK + j);
+		for (; i < w->n; i++)
+			attn_dots1(w->dp, xq + i, w->turned, s + i * ATTN_CHUNK + j);
+	}
 }
 
 /* softcap and scale in place: z = cap tanh(s scale / cap), or s scale */
@@ -78,169 +140,167 @@ static inline void attn_scale(const attn_args *a, float *s, int n)
 	}
 }
 
-/* out[d] = sum over positions from..to ascending of p[j - c0] row_j[d] (+ out where add) */
-static inline void attn_mix(const attn_args *a, const attn_keys *keys, const float *base, int64_t g, int64_t c0, int64_t from, int64_t to, const float *p, float *out, int add)
+/* scores of keys lo..hi into weights in place; their max and the sum of their exponentials */
+static void attn_weigh(const attn_args *a, float *s, int lo, int hi, float *max, float *total)
 {
-	for (int64_t d0 = 0; d0 < a->d; d0 += 64) {
-		int w = a->d - d0 < 64 ? (int)(a->d - d0) : 64;
-		vf s[4];
-		for (int b = 0; b < 4; b++)
-			s[b] = add && w > 16 * b ? v_get(out + d0 + 16 * b, w - 16 * b < 16 ? w - 16 * b : 16) : v_set1(0.0f);
-		for (int64_t j = from; j < to;) {
-			int64_t run, row = attn_row(keys, j, &run), end = to - j < run ? to : j + run;
-			const float *v = base + (row * a->g + g) * a->d + d0;
-			if (w == 64)
-				for (; j < end; j++, v += a->g * a->d) {
-					vf pj = v_set1(p[j - c0]);
-#pragma GCC unroll 4
-					for (int b = 0; b < 4; b++)
-						s[b] = v_fma(pj, v_load(v + 16 * b), s[b]);
-				}
-			else if (w == 32)
-				for (; j < end; j++, v += a->g * a->d) {
-					vf pj = v_set1(p[j - c0]);
-#pragma GCC unroll 2
-					for (int b = 0; b < 2; b++)
-						s[b] = v_fma(pj, v_load(v + 16 * b), s[b]);
-				}
-			else
-				for (; j < end; j++, v += a->g * a->d)
-					for (int b = 0; 16 * b < w; b++)
-						s[b] = v_fma(v_set1(p[j - c0]), v_get(v + 16 * b, w - 16 * b < 16 ? w - 16 * b : 16), s[b]);
-		}
-		for (int b = 0; 16 * b < w; b++)
-			v_put(out + d0 + 16 * b, s[b], w - 16 * b < 16 ? w - 16 * b : 16);
+	int n = (hi + 15) / 16 * 16;
+	attn_scale(a, s, n);
+	for (int j = 0; j < lo; j++)
+		s[j] = -INFINITY;
+	for (int j = hi; j < n; j++)
+		s[j] = -INFINITY;
+	vf mv = v_load(s);
+	for (int i = 16; i < n; i += 16)
+		mv = v_max(mv, v_load(s + i));
+	float m = v_hmax(mv);
+	vf sum = v_set1(0.0f), mcv = v_set1(m);
+	for (int i = 0; i < n; i += 16) {
+		vf e = v_exp(v_sub(v_load(s + i), mcv));
+		v_store(s + i, e);
+		sum = v_add(sum, e);
 	}
+	*max = m, *total = v_sum(sum);
 }
 
-/* one query row of one head: o, and the log of the denominator */
-static float attn_one(const attn_args *a, const attn_keys *keys, const float *q, int64_t g, int64_t pos, float *o)
+/* adds a closed chunk to a query's result so far; state is its max and denominator */
+static void attn_merge(const attn_args *a, float *state, float *o, const float *part, float max, float total, int first, int last)
 {
-	float s[ATTN_CHUNK], part[512], m = 0, l = 0;
-	int64_t from = attn_from(a, pos), first = from / ATTN_CHUNK * ATTN_CHUNK;
-	for (int64_t c0 = first; c0 <= pos; c0 += ATTN_CHUNK) {
-		int64_t j0 = c0 > from ? c0 : from, j1 = pos + 1 - c0 < ATTN_CHUNK ? pos + 1 : c0 + ATTN_CHUNK;
-		int n = attn_scores(a, keys, q, a->k, g, c0, j0, j1, 0.0f, s);
-		attn_scale(a, s, n);
-		for (int64_t j = 0; j < n; j++)
-			if (c0 + j < j0 || c0 + j >= j1)
-				s[j] = -INFINITY;
-		vf mv = v_load(s);
-		for (int i = 16; i < n; i += 16)
-			mv = v_max(mv, v_load(s + i));
-		float mc = v_hmax(mv);
-		vf sum = v_set1(0.0f), mcv = v_set1(mc);
-		for (int i = 0; i < n; i += 16) {
-			vf e = v_exp(v_sub(v_load(s + i), mcv));
-			v_store(s + i, e);
-			sum = v_add(sum, e);
-		}
-		float lc = v_sum(sum);
-		if (c0 == first) {
-			attn_mix(a, keys, a->v, g, c0, j0, j1, s, o, 0);
-			m = mc, l = lc;
-			continue;
-		}
-		attn_mix(a, keys, a->v, g, c0, j0, j1, s, part, 0);
-		float top = mc > m ? mc : m, old = f_exp(m - top), add = f_exp(mc - top);
+	if (first) {
+		memcpy(o, part, (size_t)a->d * sizeof *o);
+		state[0] = max, state[1] = total;
+	} else {
+		float top = max > state[0] ? max : state[0], old = f_exp(state[0] - top), add = f_exp(max - top);
 		vf ov = v_set1(old), av = v_set1(add);
-		EACH16(0, a->d, i, w, v_put(o + i, v_fma(v_get(part + i, w), av, v_mul(v_get(o + i, w), ov)), w);)
-		l = fmaf(lc, add, l * old);
-		m = top;
+		EACH16(0, a->d, i, m, v_put(o + i, v_fma(v_get(part + i, m), av, v_mul(v_get(o + i, m), ov)), m);)
+		state[1] = fmaf(total, add, state[1] * old);
+		state[0] = top;
 	}
-	vf lv = v_set1(l);
-	EACH16(0, a->d, i, w, v_put(o + i, v_div(v_get(o + i, w), lv), w);)
-	return m + f_log(l);
+	if (last) {
+		vf lv = v_set1(state[1]);
+		EACH16(0, a->d, i, m, v_put(o + i, v_div(v_get(o + i, m), lv), m);)
+	}
 }
 
-/* items are rows */
+/* closes the chunk at c0 for the queries at hand and merges it into their results */
+static void attn_close(attn_work *w, int64_t c0)
+{
+	const attn_args *a = w->a;
+	float max[ATTN_Q], total[ATTN_Q];
+	int64_t at[ATTN_Q];
+	attn_scores(w, a->q, a->k, w->s);
+	for (int i = 0; i < w->n; i++) {
+		attn_weigh(a, w->s + i * ATTN_CHUNK, w->lo[i], w->hi[i], max + i, total + i);
+		at[i] = i * w->dp;
+	}
+	memset(w->part, 0, (size_t)(w->n * w->dp) * sizeof *w->part);
+	attn_mix(a->d, w->n, w->lo, w->hi, w->s, ATTN_CHUNK, 1, a->v, w->key, w->part, at);
+	for (int i = 0; i < w->n; i++) {
+		int64_t t = w->q[i] / a->d / a->h;
+		attn_row r = attn_at(a, t);
+		float *state = a->state + 2 * (w->q[i] / a->d);
+		attn_merge(a, state, a->o + w->q[i], w->part + at[i], max[i], total[i], r.from >= c0, r.pos < c0 + ATTN_CHUNK);
+		if (a->lse && r.pos < c0 + ATTN_CHUNK)
+			a->lse[w->q[i] / a->d] = state[0] + f_log(state[1]);
+	}
+}
+
+/* items are (block of rows, key head) */
 static void k_attn(const void *args, int64_t lo, int64_t hi, int worker)
 {
 	const attn_args *a = args;
-	(void)worker;
-	for (int64_t t = lo; t < hi; t++) {
-		attn_keys keys = attn_keys_of(a, a->rows_seq[t]);
-		int64_t pos = t - keys.first + keys.parent_len;
-		for (int64_t h = 0; h < a->h; h++)
-			a->lse[t * a->h + h] = attn_one(a, &keys, a->q + (t * a->h + h) * a->d, h * a->g / a->h, pos, a->o + (t * a->h + h) * a->d);
-	}
-}
-
-static void k_attn_paged(const void *args, int64_t lo, int64_t hi, int worker)
-{
-	const attn_args *a = args;
-	(void)worker;
-	for (int64_t t = lo; t < hi; t++) {
-		attn_keys keys = {a, 0, 0, 0, a->table + a->rows[2 * t] * a->table_cols};
-		for (int64_t h = 0; h < a->h; h++)
-			attn_one(a, &keys, a->q + (t * a->h + h) * a->d, h * a->g / a->h, a->rows[2 * t + 1], a->o + (t * a->h + h) * a->d);
-	}
-}
-
-/* row_j += c_j x over positions from..to: the gradients of keys and values */
-static inline void attn_spread(const attn_args *a, const attn_keys *keys, float *base, int64_t g, int64_t c0, int64_t from, int64_t to, const float *c, const float *x)
-{
-	for (int64_t j = from; j < to;) {
-		int64_t run, row = attn_row(keys, j, &run), end = to - j < run ? to : j + run;
-		float *k = base + (row * a->g + g) * a->d;
-		for (; j < end; j++, k += a->g * a->d) {
-			vf cj = v_set1(c[j - c0]);
-			EACH16(0, a->d, i, m, v_put(k + i, v_fma(cj, v_get(x + i, m), v_get(k + i, m)), m);)
+	attn_work w;
+	attn_begin(&w, a, worker);
+	for (int64_t item = lo; item < hi; item++) {
+		int64_t g = item % a->g, t0 = a->blocks[item / a->g], t1 = a->blocks[item / a->g + 1], from = INT64_MAX, pos = 0;
+		for (int64_t t = t0; t < t1; t++) {
+			attn_row r = attn_at(a, t);
+			from = r.from < from ? r.from : from;
+			pos = r.pos > pos ? r.pos : pos;
 		}
-	}
-}
-
-/* One query row of one head, flash-attention's backward (arXiv 2205.14135, algorithm 4): p = exp(s - lse),
- * ds = p (do.v - do.o), dq += ds k, dk += ds q, dv += p do. */
-static void attn_grad_one(const attn_args *a, const attn_keys *keys, int64_t t, int64_t h, int64_t g, int64_t pos)
-{
-	float p[ATTN_CHUNK], z[ATTN_CHUNK], ds[ATTN_CHUNK];
-	const float *q = a->q + (t * a->h + h) * a->d, *dout = a->dout + (t * a->h + h) * a->d;
-	float *dq = a->dq + (t * a->h + h) * a->d;
-	vf delta = v_set1(row_dot(dout, a->oin + (t * a->h + h) * a->d, a->d)), lse = v_set1(a->lse_in[t * a->h + h]), scale = v_set1(a->scale);
-	int64_t from = attn_from(a, pos), first = from / ATTN_CHUNK * ATTN_CHUNK;
-	for (int64_t c0 = first; c0 <= pos; c0 += ATTN_CHUNK) {
-		int64_t j0 = c0 > from ? c0 : from, j1 = pos + 1 - c0 < ATTN_CHUNK ? pos + 1 : c0 + ATTN_CHUNK;
-		int n = attn_scores(a, keys, q, a->k, g, c0, j0, j1, 0.0f, z);
-		attn_scale(a, z, n);
-		attn_scores(a, keys, dout, a->v, g, c0, j0, j1, 0.0f, ds);
-		for (int i = 0; i < n; i += 16) {
-			vf zv = v_load(z + i), pv = v_exp(v_sub(zv, lse)), d = v_mul(v_mul(pv, v_sub(v_load(ds + i), delta)), scale);
-			if (a->softcap > 0) {
-				vf c = v_div(zv, v_set1(a->softcap));
-				d = v_mul(d, v_sub(v_set1(1.0f), v_mul(c, c)));
+		for (int64_t c0 = from / ATTN_CHUNK * ATTN_CHUNK; c0 <= pos; c0 += ATTN_CHUNK)
+			for (int64_t i = 0; i < (t1 - t0) * (a->h / a->g);) {
+				i = attn_take(&w, i, t0, t1, g, c0);
+				if (w.n)
+					attn_close(&w, c0);
 			}
-			v_store(p + i, pv);
-			v_store(ds + i, d);
-		}
-		attn_mix(a, keys, a->k, g, c0, j0, j1, ds, dq, c0 != first);
-		attn_spread(a, keys, a->dk, g, c0, j0, j1, ds, q);
-		attn_spread(a, keys, a->dv, g, c0, j0, j1, p, dout);
 	}
 }
 
-/* items are (family, key head): a sequence without a parent and all its children, whose gradients meet in the shared rows.
- * Queries in order, heads in order. */
+/* p = exp(z - lse), ds = p (dp - delta) scale: one query's keys, from z and dp = do.v in place */
+static inline void attn_slope(const attn_args *a, float *s, float *ds, int n, float log_sum, float dot)
+{
+	vf delta = v_set1(dot), lse = v_set1(log_sum), scale = v_set1(a->scale);
+	attn_scale(a, s, n);
+	for (int i = 0; i < n; i += 16) {
+		vf zv = v_load(s + i), pv = v_exp(v_sub(zv, lse)), d = v_mul(v_mul(pv, v_sub(v_load(ds + i), delta)), scale);
+		if (a->softcap > 0) {
+			vf c = v_div(zv, v_set1(a->softcap));
+			d = v_mul(d, v_sub(v_set1(1.0f), v_mul(c, c)));
+		}
+		v_store(s + i, pv);
+		v_store(ds + i, d);
+	}
+}
+
+/* One chunk of the queries at hand, flash-attention's backward (arXiv 2205.14135, algorithm 4): dq += ds k, dk += ds q,
+ * dv += p do. The queries are in order, so those that see a key follow one another. */
+static void attn_grad_chunk(attn_work *w)
+{
+	const attn_args *a = w->a;
+	int32_t first[ATTN_CHUNK], end[ATTN_CHUNK];
+	attn_scores(w, a->q, a->k, w->s);
+	attn_scores(w, a->dout, a->v, w->ds);
+	for (int i = 0; i < w->n; i++) {
+		const float *dout = a->dout + w->q[i];
+		attn_slope(a, w->s + i * ATTN_CHUNK, w->ds + i * ATTN_CHUNK, (w->hi[i] + 15) / 16 * 16, a->lse_in[w->q[i] / a->d], row_dot(dout, a->oin + w->q[i], a->d));
+	}
+	attn_mix(a->d, w->n, w->lo, w->hi, w->ds, ATTN_CHUNK, 1, a->k, w->key, a->dq, w->q);
+	int lo = 0, hi = 0;
+	for (int32_t j = w->from; j < w->to; j++) {
+		while (lo < w->n && w->hi[lo] <= j)
+			lo++;
+		while (hi < w->n && w->lo[hi] <= j)
+			hi++;
+		first[j] = lo, end[j] = hi;
+	}
+	int32_t j = w->from;
+	attn_mix(a->d, w->to - j, first + j, end + j, w->ds + j, 1, ATTN_CHUNK, a->q, w->q, a->dk, w->key + j);
+	attn_mix(a->d, w->to - j, first + j, end + j, w->s + j, 1, ATTN_CHUNK, a->dout, w->q, a->dv, w->key + j);
+}
+
+/* the gradients of one sequence's queries, in order, heads in order */
+static void attn_grad_seq(attn_work *w, int64_t first, int64_t n, int64_t g)
+{
+	const attn_args *a = w->a;
+	int64_t per = a->h / a->g, step = ATTN_Q / per > 0 ? ATTN_Q / per : 1;
+	for (int64_t t = first; t < first + n; t++) {
+		memset(a->dk + (t * a->g + g) * a->d, 0, (size_t)a->d * sizeof(float));
+		memset(a->dv + (t * a->g + g) * a->d, 0, (size_t)a->d * sizeof(float));
+		memset(a->dq + (t * a->h + g * per) * a->d, 0, (size_t)(per * a->d) * sizeof(float));
+	}
+	for (int64_t t = first; t < first + n; t += step) {
+		int64_t end = t + step < first + n ? t + step : first + n, pos = attn_at(a, end - 1).pos;
+		for (int64_t c0 = attn_at(a, t).from / ATTN_CHUNK * ATTN_CHUNK; c0 <= pos; c0 += ATTN_CHUNK)
+			for (int64_t i = 0; i < (end - t) * per;) {
+				i = attn_take(w, i, t, end, g, c0);
+				if (w->n)
+					attn_grad_chunk(w);
+			}
+	}
+}
+
+/* items are (family, key head): a sequence without a parent and all its children, whose gradients meet in the shared rows */
 static void k_attn_grad(const void *args, int64_t lo, int64_t hi, int worker)
 {
 	const attn_args *a = args;
-	(void)worker;
+	attn_work w;
+	attn_begin(&w, a, worker);
 	for (int64_t item = lo; item < hi; item++) {
-		int64_t root = item / a->g, g = item % a->g, per = a->h / a->g;
+		int64_t root = item / a->g, g = item % a->g;
 		if (a->segs[3 * root + 2] >= 0)
 			continue; /* its root does it */
-		for (int64_t s = root; s < (a->shared ? a->nseqs : root + 1); s++) {
-			if (s != root && a->segs[3 * s + 2] != root)
-				continue;
-			int64_t first = a->segs[3 * s], n = a->segs[3 * s + 1];
-			for (int64_t t = first; t < first + n; t++) {
-				memset(a->dk + (t * a->g + g) * a->d, 0, (size_t)a->d * sizeof(float));
-				memset(a->dv + (t * a->g + g) * a->d, 0, (size_t)a->d * sizeof(float));
-			}
-			attn_keys keys = attn_keys_of(a, s);
-			for (int64_t t = first; t < first + n; t++)
-				for (int64_t h = g * per; h < (g + 1) * per; h++)
-					attn_grad_one(a, &keys, t, h, g, t - first + keys.parent_len);
-		}
+		for (int64_t s = root; s < (a->shared ? a->nseqs : root + 1); s++)
+			if (s == root || a->segs[3 * s + 2] == root)
+				attn_grad_seq(&w, a->segs[3 * s], a->segs[3 * s + 1], g);
 	}
 }

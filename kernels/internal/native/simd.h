@@ -322,6 +322,38 @@ static inline void v_sum4(float *out, vf a, vf b, vf c, vf d)
 #endif
 }
 
+/* out[16*i + j] = element i of r[j] */
+static inline void v_turn(float *out, const vf *r)
+{
+#if SIMD == 3
+	__m512 a[16], b[16];
+	for (int i = 0; i < 16; i += 2) {
+		a[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+		a[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+	}
+	for (int i = 0; i < 16; i += 4)
+		for (int h = 0; h < 2; h++) { /* b[i + e]: of each 128 bits, element e of rows i..i+3 */
+			b[i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a[i + h]), _mm512_castps_pd(a[i + 2 + h])));
+			b[i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a[i + h]), _mm512_castps_pd(a[i + 2 + h])));
+		}
+	for (int e = 0; e < 4; e++) {
+		__m512 even = _mm512_shuffle_f32x4(b[e], b[4 + e], 0x88), odd = _mm512_shuffle_f32x4(b[e], b[4 + e], 0xDD);
+		__m512 even8 = _mm512_shuffle_f32x4(b[8 + e], b[12 + e], 0x88), odd8 = _mm512_shuffle_f32x4(b[8 + e], b[12 + e], 0xDD);
+		v_store(out + 16 * e, _mm512_shuffle_f32x4(even, even8, 0x88));
+		v_store(out + 16 * (4 + e), _mm512_shuffle_f32x4(odd, odd8, 0x88));
+		v_store(out + 16 * (8 + e), _mm512_shuffle_f32x4(even, even8, 0xDD));
+		v_store(out + 16 * (12 + e), _mm512_shuffle_f32x4(odd, odd8, 0xDD));
+	}
+#else
+	for (int j = 0; j < 16; j++) {
+		float t[16];
+		v_store(t, r[j]);
+		for (int i = 0; i < 16; i++)
+			out[16 * i + j] = t[i];
+	}
+#endif
+}
+
 static inline vf v_max(vf a, vf b) { return v_gt(a, b, a, b); }
 static inline vf v_min(vf a, vf b) { return v_gt(b, a, a, b); }
 

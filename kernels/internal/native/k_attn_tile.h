@@ -1,0 +1,167 @@
+/* k_attn_tile.h: the two products of attention on tiles of registers, so that a key once loaded serves many queries. Each
+ * output is the chain that one query alone would run: a score is 16 lanes of fma down the head and the tree of v_sum, a
+ * mixed value one fma for each key (or query) in ascending order. */
+
+#if SIMD == 3
+#define ATTN_MR 6 /* rows of a mix */
+#define ATTN_NB 4 /* and vectors of each */
+#define ATTN_QT 4 /* queries of a tile of scores */
+#else
+#define ATTN_MR 2
+#define ATTN_NB 2
+#define ATTN_QT 2
+#endif
+
+/* ---- scores ---- */
+
+/* out[16*i + j] = element i of row j, i < dp (d rounded up to 16): rows x + at[j], 0 beyond d and beyond n rows */
+static void attn_turn(int64_t d, int n, const float *x, const int64_t *at, float *out)
+{
+	EACH16(0, d, i, m, {
+		vf r[16];
+#pragma GCC unroll 16
+		for (int j = 0; j < 16; j++)
+			r[j] = j < n ? v_get(x + at[j] + i, m) : v_set1(0.0f);
+		v_turn(out + 16 * i, r);
+	})
+}
+
+/* lane l of the scores of 16 keys with nq queries, met by lane l+8 */
+INLINE void attn_lane(const int nq, int64_t dp, const float *const *x, const float *turned, int l, vf *out)
+{
+	vf lo[ATTN_QT], hi[ATTN_QT];
+#pragma GCC unroll 4
+	for (int q = 0; q < nq; q++)
+		lo[q] = hi[q] = v_set1(0.0f);
+	for (int64_t i = l; i < dp; i += 16) {
+		vf k0 = v_load(turned + 16 * i), k1 = v_load(turned + 16 * i + 128);
+#pragma GCC unroll 4
+		for (int q = 0; q < nq; q++) {
+			lo[q] = v_fma(v_set1(x[q][i]), k0, lo[q]);
+			hi[q] = v_fma(v_set1(x[q][i + 8]), k1, hi[q]);
+		}
+	}
+#pragma GCC unroll 4
+	for (int q = 0; q < nq; q++)
+		out[q] = v_add(lo[q], hi[q]);
+}
+
+/* the tree from there: l meets l+4, then l+2, then l+1 */
+INLINE void attn_pair(const int nq, int64_t dp, const float *const *x, const float *turned, int l, vf *out)
+{
+	vf b[ATTN_QT];
+	attn_lane(nq, dp, x, turned, l, out);
+	attn_lane(nq, dp, x, turned, l + 4, b);
+#pragma GCC unroll 4
+	for (int q = 0; q < nq; q++)
+		out[q] = v_add(out[q], b[q]);
+}
+INLINE void attn_half(const int nq, int64_t dp, const float *const *x, const float *turned, int l, vf *out)
+{
+	vf b[ATTN_QT];
+	attn_pair(nq, dp, x, turned, l, out);
+	attn_pair(nq, dp, x, turned, l + 2, b);
+#pragma GCC unroll 4
+	for (int q = 0; q < nq; q++)
+		out[q] = v_add(out[q], b[q]);
+}
+INLINE void attn_dots(const int nq, int64_t dp, const float *const *x, const float *turned, float *s)
+{
+	vf a[ATTN_QT], b[ATTN_QT];
+	attn_half(nq, dp, x, turned, 0, a);
+	attn_half(nq, dp, x, turned, 1, b);
+#pragma GCC unroll 4
+	for (int q = 0; q < nq; q++)
+		v_store(s + q * ATTN_CHUNK, v_add(a[q], b[q]));
+}
+static void attn_dots1(int64_t dp, const float *const *x, const float *turned, float *s) { attn_dots(1, dp, x, turned, s); }
+static void attn_dotsn(int64_t dp, const float *const *x, const float *turned, float *s) { attn_dots(ATTN_QT, dp, x, turned, s); }
+
+/* ---- mixes ---- */
+
+/* out_i += sum over j = 0..n ascending of p[i*p_row + j*p_step] x_j: nr rows of nb vectors, the last one of m lanes */
+INLINE void attn_fma(const int nr, const int nb, const int m, int64_t n, const float *p, int64_t p_row, int64_t p_step, const float *x, const int64_t *x_at, float *out,
+                     const int64_t *out_at)
+{
+	vf s[ATTN_MR][ATTN_NB];
+#pragma GCC unroll 6
+	for (int i = 0; i < nr; i++)
+#pragma GCC unroll 4
+		for (int b = 0; b < nb; b++)
+			s[i][b] = v_get(out + out_at[i] + 16 * b, b + 1 < nb ? 16 : m);
+	for (int64_t j = 0; j < n; j++, p += p_step) {
+		const float *xj = x + x_at[j];
+		vf xv[ATTN_NB];
+#pragma GCC unroll 4
+		for (int b = 0; b < nb; b++)
+			xv[b] = v_get(xj + 16 * b, b + 1 < nb ? 16 : m);
+#pragma GCC unroll 6
+		for (int i = 0; i < nr; i++) {
+			vf pv = v_set1(p[i * p_row]);
+#pragma GCC unroll 4
+			for (int b = 0; b < nb; b++)
+				s[i][b] = v_fma(pv, xv[b], s[i][b]);
+		}
+	}
+#pragma GCC unroll 6
+	for (int i = 0; i < nr; i++)
+#pragma GCC unroll 4
+		for (int b = 0; b < nb; b++)
+			v_put(out + out_at[i] + 16 * b, s[i][b], b + 1 < nb ? 16 : m);
+}
+
+#define MIX_ARGS int64_t n, const float *p, int64_t p_row, int64_t p_step, const float *x, const int64_t *x_at, float *out, const int64_t *out_at
+#define MIX(nb, nr) static void attn_fma_##nb##_##nr(MIX_ARGS) { attn_fma(nr, nb, 16, n, p, p_row, p_step, x, x_at, out, out_at); }
+typedef void mix_fn(MIX_ARGS);
+MIX(1, 1) MIX(1, 2) MIX(2, 1) MIX(2, 2)
+#if ATTN_MR == 6
+MIX(1, 3) MIX(1, 4) MIX(1, 5) MIX(1, 6) MIX(2, 3) MIX(2, 4) MIX(2, 5) MIX(2, 6) MIX(4, 1) MIX(4, 2) MIX(4, 3) MIX(4, 4) MIX(4, 5) MIX(4, 6)
+#define MIXES(nb) {attn_fma_##nb##_1, attn_fma_##nb##_2, attn_fma_##nb##_3, attn_fma_##nb##_4, attn_fma_##nb##_5, attn_fma_##nb##_6}
+static mix_fn *const mixes[3][ATTN_MR] = {MIXES(1), MIXES(2), MIXES(4)};
+#else
+#define MIXES(nb) {attn_fma_##nb##_1, attn_fma_##nb##_2}
+static mix_fn *const mixes[2][ATTN_MR] = {MIXES(1), MIXES(2)};
+#endif
+
+/* nr <= ATTN_MR rows, d wide */
+static void attn_mix_tile(int64_t d, int nr, MIX_ARGS)
+{
+	int size = ATTN_NB == 4 ? 2 : 1; /* log of the vectors at once */
+	for (int64_t i = 0; i < d; ) {
+		int64_t left = d - i;
+		if (left < 16) {
+			for (int r = 0; r < nr; r++)
+				attn_fma(1, 1, (int)left, n, p + r * p_row, p_row, p_step, x + i, x_at, out + i, out_at + r);
+			return;
+		}
+		while ((INT64_C(16) << size) > left)
+			size--;
+		mixes[size][nr - 1](n, p, p_row, p_step, x + i, x_at, out + i, out_at);
+		i += INT64_C(16) << size;
+	}
+}
+
+/* out_i += sum over j = lo[i]..hi[i] ascending of p[i*p_row + j*p_step] x_j, for rows whose ranges may differ */
+static void attn_mix(int64_t d, int64_t rows, const int32_t *lo, const int32_t *hi, const float *p, int64_t p_row, int64_t p_step, const float *x, const int64_t *x_at, float *out,
+                     const int64_t *out_at)
+{
+	for (int64_t i = 0; i < rows; i += ATTN_MR) {
+		int nr = rows - i < ATTN_MR ? (int)(rows - i) : ATTN_MR;
+		int32_t from = lo[i], to = hi[i];
+		for (int r = 1; r < nr; r++)
+			from = lo[i + r] > from ? lo[i + r] : from, to = hi[i + r] < to ? hi[i + r] : to;
+		if (from >= to)
+			from = to = INT32_MAX; /* nothing in common */
+		for (int r = 0; r < nr; r++) {
+			int32_t end = hi[i + r] < from ? hi[i + r] : from;
+			if (lo[i + r] < end)
+				attn_mix_tile(d, 1, end - lo[i + r], p + (i + r) * p_row + lo[i + r] * p_step, p_row, p_step, x, x_at + lo[i + r], out, out_at + i + r);
+		}
+		if (from == INT32_MAX)
+			continue;
+		attn_mix_tile(d, nr, to - from, p + i * p_row + from * p_step, p_row, p_step, x, x_at + from, out, out_at + i);
+		for (int r = 0; r < nr; r++)
+			if (hi[i + r] > to)
+				attn_mix_tile(d, 1, hi[i + r] - to, p + (i + r) * p_row + to * p_step, p_row, p_step, x, x_at + to, out, out_at + i + r);
+	}
+}
