@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -261,6 +262,18 @@ func (s *Scope) Lanes(n int, fn func(lane int, s *Scope) error) {
 	}
 }
 
+// Release frees a tensor of the scope before the scope ends, where the tape cannot need it: not inside a recording. The caller
+// uses neither it nor a view of it again; to do so is an error of the operation.
+func (s *Scope) Release(t *Tensor) {
+	if !s.noGrad || !s.ready("Release", t) || t == nil {
+		return
+	}
+	if i := slices.Index(s.st.mems, t.mem); i >= 0 {
+		s.st.mems = slices.Delete(s.st.mems, i, i+1)
+		s.st.free(t.mem)
+	}
+}
+
 // ---- tensors from and to Go ----
 
 func (s *Scope) from(op string, dtype DType, n int, p unsafe.Pointer, shape []int) *Tensor {
@@ -313,6 +326,7 @@ func (s *Scope) fromSegs(op string, segs Segs, rows int) *Tensor {
 	}
 	t := s.from(op, I32, 3*len(segs), unsafe.Pointer(unsafe.SliceData(segs)), []int{len(segs), 3})
 	if !t.dead && len(segs) > 0 {
+		t.mem.wanted++
 		s.st.segs = append(s.st.segs, uploadedSegs{&segs[0], len(segs), t})
 	}
 	return t

@@ -81,7 +81,8 @@ func (s *Scope) GradOf(leaf *Tensor) *Tensor {
 
 // Backward carries the gradients of the outputs back through the tape and adds them to the parameters' accumulators.
 // seeds[i] is the gradient of outputs[i], of its shape; nil seeds, or a nil element, is 1 for a one-element output. The
-// tape is used up: values made before it cannot be differentiated again.
+// tape is used up: values made before it cannot be differentiated again. A gradient's memory is free again as soon as it has been
+// carried on, so what Backward needs beside the values is about one operation's.
 func (s *Scope) Backward(outputs, seeds []*Tensor) {
 	if !s.want("Backward", outputs...) || !s.ready("Backward", seeds...) {
 		return
@@ -90,7 +91,7 @@ func (s *Scope) Backward(outputs, seeds []*Tensor) {
 		s.fail("Backward", "%d outputs with %d seeds", len(outputs), len(seeds))
 		return
 	}
-	ng := s.NoGrad()
+	ng, before := s.NoGrad(), len(s.st.mems)
 	for i, out := range outputs {
 		var seed *Tensor
 		if seeds != nil {
@@ -124,9 +125,34 @@ func (s *Scope) Backward(outputs, seeds []*Tensor) {
 			return
 		}
 		for _, t := range n.out {
-			t.grad = nil
+			t.setGrad(nil)
+		}
+		s.st.sweep(before)
+	}
+}
+
+// setGrad makes g the gradient of x, and counts whose gradients lie in which memory.
+func (x *Tensor) setGrad(g *Tensor) {
+	if x.grad != nil {
+		x.grad.mem.wanted--
+	}
+	if x.grad = g; g != nil {
+		g.mem.wanted++
+	}
+}
+
+// sweep frees the memory, of what was made since there were n, that nothing wants any more.
+func (st *state) sweep(n int) {
+	keep := st.mems[:n]
+	for _, m := range st.mems[n:] {
+		if m.wanted > 0 {
+			keep = append(keep, m)
+		} else {
+			st.free(m)
 		}
 	}
+	clear(st.mems[len(keep):])
+	st.mems = keep
 }
 
 // addGrad adds g to the gradient of x: to its accumulator where x is a parameter, else to what has come so far.
@@ -138,9 +164,11 @@ func (s *Scope) addGrad(x, g *Tensor) {
 			s.did("Backward", s.st.be.Binary(opAdd, howSame, acc.n, acc.n, g.n), acc, g)
 		}
 	case x.grad == nil:
-		x.grad = g
+		x.setGrad(g)
 	default:
-		x.grad = s.Add(x.grad, g)
+		if sum := s.Add(x.grad, g); !sum.dead {
+			x.setGrad(sum)
+		}
 	}
 }
 
@@ -205,6 +233,7 @@ func (s *Scope) Checkpoint(fn func(s *Scope, in ...*Tensor) []*Tensor, in ...*Te
 				if l.grad != nil {
 					keep = append(keep, l.grad)
 					g.addGrad(in[i], l.grad)
+					l.setGrad(nil)
 				}
 			}
 			return keep

@@ -40,8 +40,9 @@ func (t DType) Size() int {
 // memory is a block and whether it is still there; views share their base's.
 type memory struct {
 	block
-	freed bool
-	owned bool // long-lived: freed by Free, not by a scope
+	freed  bool
+	owned  bool // long-lived: freed by Free, not by a scope
+	wanted int  // by so many gradients, or uploads kept for later, while Backward runs
 }
 
 // Tensor is a contiguous row-major array of up to four dimensions on a device. It belongs to the scope that made it (or
