@@ -201,7 +201,7 @@ func (s *Scope) into(x *Tensor, add func(acc *Tensor)) {
 // bit for bit, for less memory. Gradients reach in and the parameters fn uses; fn must not use other recorded tensors.
 func (s *Scope) Checkpoint(fn func(s *Scope, in ...*Tensor) []*Tensor, in ...*Tensor) []*Tensor {
 	if s.noGrad {
-		return fn(s, in...)
+		return s.Sub(func(s *Scope) []*Tensor { return fn(s, in...) })
 	}
 	if !s.want("Checkpoint", in...) {
 		return nil

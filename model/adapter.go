@@ -135,7 +135,7 @@ func (m *LM) adapt(c LoRAConfig, values func(name string, shape []int) ([]float3
 	if err != nil {
 		return nil, fmt.Errorf("model: adapter: %w", err)
 	}
-	a := &LM{config: m.config, dev: m.dev, byName: map[string]*kernels.Param{}, tables: m.tables, fixed: m.fixed, bf16: m.bf16}
+	a := &LM{config: m.config, dev: m.dev, byName: map[string]*kernels.Param{}, tables: m.tables, fixed: m.fixed, bf16: m.bf16, again: m.again}
 	a.lora = &adapter{config: c, base: m, pairs: map[string]*lora{}}
 	for name, p := range m.byName {
 		a.byName[name] = p.Frozen()

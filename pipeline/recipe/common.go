@@ -21,6 +21,7 @@ type Model struct {
 	Model    string `key:"model_name_or_path" help:"a Hugging Face model folder or hub id"`
 	Revision string `key:"model_revision" help:"branch, tag or commit of a hub id"`
 	BF16     bool   `key:"bf16" help:"products of weights in bf16, in sampler and trainer alike; master weights, sums and gradients stay fp32" run:"-"`
+	Again    bool   `key:"gradient_checkpointing" help:"training keeps the layers' inputs only and runs each layer again: less memory, about a third more time, the same result" run:"-"`
 }
 
 // Output is what a run leaves, and when.

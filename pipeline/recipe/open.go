@@ -68,6 +68,7 @@ func openModel(ctx context.Context, at Machine, m Model, from Sources, c *closer
 	if base, err = model.Load(dev, dir, m.options()); err != nil {
 		return nil, "", err
 	}
+	base.Recompute(m.Again)
 	c.close = append(c.close, base.Close)
 	return base, dir, nil
 }

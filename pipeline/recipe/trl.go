@@ -23,7 +23,7 @@ func ignored() map[string]string {
 			"vllm_gpu_memory_utilization", "vllm_max_model_length", "vllm_max_model_len", "vllm_tensor_parallel_size", "vllm_device", "vllm_dtype", "vllm_importance_sampling_correction", "vllm_importance_sampling_mode",
 			"vllm_importance_sampling_clip_max", "vllm_importance_sampling_clip_min", "vllm_importance_sampling_cap", "use_transformers_continuous_batching", "transformers_continuous_batching_config",
 			"use_transformers_paged", "cache_implementation", "ds3_gather_for_generation", "use_cache"},
-		memoryOnly: {"gradient_checkpointing", "gradient_checkpointing_kwargs", "torch_empty_cache_steps", "activation_offloading", "use_liger_kernel", "liger_kernel_config", "use_liger_loss", "per_device_eval_batch_size",
+		memoryOnly: {"gradient_checkpointing_kwargs", "torch_empty_cache_steps", "activation_offloading", "use_liger_kernel", "liger_kernel_config", "use_liger_loss", "per_device_eval_batch_size",
 			"eval_accumulation_steps", "auto_find_batch_size"},
 		precision: {"fp16", "bf16_full_eval", "fp16_full_eval", "tf32", "dtype", "torch_dtype", "cast_lm_head_to_fp32", "average_tokens_across_devices"},
 		placement: {"attn_implementation", "deepspeed", "fsdp", "fsdp_config", "accelerator_config", "parallelism_config", "ddp_backend", "ddp_timeout", "ddp_bucket_cap_mb", "ddp_broadcast_buffers",
