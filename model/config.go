@@ -282,7 +282,3 @@ func (c Config) ParamCount() int64 {
 	}
 	return n
 }
-
-// TrainBytes is what full fine-tuning keeps per step whatever the batch: fp32 weights, their packed copies, gradients and
-// AdamW's two moments.
-func (c Config) TrainBytes() int64 { return c.ParamCount() * 4 * (1 + 2 + 1 + 2) }

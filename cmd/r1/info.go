@@ -32,7 +32,7 @@ func newInfo() *cobra.Command {
 		Use:   "info DIR|FILE.gguf",
 		Short: "Print a model's size and the memory it needs",
 		Long: "Reads config.json, of a folder or of an id org/name, or the head of a .gguf file, only. Inference keeps fp32 weights and their packed copies; LoRA adds adapters of rank 16\n" +
-			"on every projection, full training gradients and AdamW's two moments of everything.",
+			"on every linear layer, full training gradients and AdamW's two moments of everything. r1 plan adds what a run's batch takes.",
 		Example: "  r1 info DIR\n  r1 info model.gguf --json",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -49,9 +49,9 @@ func newInfo() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			i := modelInfo{
-				Type: c.ModelType, Parameters: c.ParamCount(), Layers: c.Layers, Hidden: c.HiddenSize, Vocabulary: c.VocabSize, Positions: c.MaxPositions,
-				Inference: c.InferBytes(), LoRA: c.LoRABytes(loraRank), Training: c.TrainBytes(), KVPerToken: c.CacheBytes(),
+			i, err := infoOf(c)
+			if err != nil {
+				return err
 			}
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(i)
@@ -64,6 +64,23 @@ func newInfo() *cobra.Command {
 	cmd.Flags().StringVar(&revision, "revision", "", "of an id: branch, tag or commit; empty: main")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+func infoOf(c model.Config) (modelInfo, error) {
+	i := modelInfo{Type: c.ModelType, Parameters: c.ParamCount(), Layers: c.Layers, Hidden: c.HiddenSize, Vocabulary: c.VocabSize, Positions: c.MaxPositions, KVPerToken: c.CacheBytes()}
+	lora := &model.LoRAConfig{R: loraRank, Alpha: loraRank, Targets: []string{model.AllLinear}}
+	for _, of := range []struct {
+		to   *int64
+		work model.Work
+	}{{&i.Inference, model.Work{}}, {&i.LoRA, model.Work{TrainRows: 1, LoRA: lora}}, {&i.Training, model.Work{TrainRows: 1}}} {
+		of.work.Store = model.Kept(true, false)
+		p, err := c.Plan(of.work)
+		if err != nil {
+			return i, err
+		}
+		*of.to = p.Always()
+	}
+	return i, nil
 }
 
 func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }
