@@ -258,16 +258,21 @@ func admissible(waiting []live, room int, prompts map[*Group]*model.Seq) int {
 
 // maxSeqs is how many sequences run at once.
 func (e *Engine) maxSeqs(groups []Group) int {
-	if e.options.MaxSeqs > 0 {
-		return e.options.MaxSeqs
+	return e.options.maxSeqs(e.policy.Config(), e.policy.Device().Memory(), groups)
+}
+
+// maxSeqs is how many run at once by a model of config c on a device of so many bytes; 0: it is not known.
+func (o Options) maxSeqs(c model.Config, memory int64, groups []Group) int {
+	if o.MaxSeqs > 0 {
+		return o.MaxSeqs
 	}
 	longest := 0
 	for _, g := range groups {
 		longest = max(longest, len(g.Prompt))
 	}
 	n := int64(512)
-	if memory := e.policy.Device().Memory(); memory > 0 {
-		n = min(n, memory/8/(e.policy.Config().CacheBytes()*int64(model.PageRows*(pages(longest+e.options.MaxTokens)+1))))
+	if memory > 0 {
+		n = min(n, memory/8/(c.CacheBytes()*int64(model.PageRows*(pages(longest+o.MaxTokens)+1))))
 	}
 	return max(1, int(n))
 }

@@ -64,6 +64,6 @@ func newRoot() *cobra.Command {
 	root.SetGlobalNormalizationFunc(func(f *pflag.FlagSet, name string) pflag.NormalizedName {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
 	})
-	root.AddCommand(newBench(), newConvert(), newCurves(), newDistill(), newEnv(), newEval(), newGenerate(), newGRPO(), newInfo(), newPipeline(), newRender(), newSample(), newSandbox(), newScore(), newSetup(), newSFT(), newTokenize(), newVerify())
+	root.AddCommand(newBench(), newConvert(), newCurves(), newDistill(), newEnv(), newEval(), newGenerate(), newGRPO(), newInfo(), newPipeline(), newPlan(), newRender(), newSample(), newSandbox(), newScore(), newSetup(), newSFT(), newTokenize(), newVerify())
 	return root
 }

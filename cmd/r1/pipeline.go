@@ -57,14 +57,14 @@ or killed one left off. A stage that collapsed gives its best checkpoint. report
 			l.Watch = func(stage string, done, of int, text string) {
 				t.out.Show(float64(done)/float64(of), "%s, step %d/%d | %s", stage, done, of, text)
 			}
-			line, plan, err := l.Prepare(cmd.Context(), from)
+			if dry {
+				return t.plan(cmd.Context(), l, from, again)
+			}
+			line, _, err := l.Prepare(cmd.Context(), from)
 			if err != nil {
 				return err
 			}
 			line.Again = again
-			if dry {
-				return t.plan(l, line, plan)
-			}
 			return t.line(cmd.Context(), line)
 		},
 	}
@@ -118,24 +118,29 @@ func scores(s map[string]float64) string {
 // share of the machine's measured peak that training reaches, for a plan's times.
 const planShare = 0.4
 
-// plan prints what would be done.
-func (t *training) plan(r *recipe.Line, l pipeline.Line, plan []recipe.Planned) (err error) {
-	ledger, err := pipeline.ReadLedger(l.Dir)
-	if err != nil {
-		return err
-	}
+// plan prints what would be done, again from the stage of that name.
+func (t *training) plan(ctx context.Context, r *recipe.Line, from recipe.Sources, again string) error {
 	dev, err := kernels.Open(r.Machine.Device, kernels.Options{Threads: r.Machine.Threads, ISA: r.Machine.ISA})
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
+	r.Memory = dev.Memory()
+	l, plan, err := r.Prepare(ctx, from)
+	if err != nil {
+		return err
+	}
+	ledger, err := pipeline.ReadLedger(l.Dir)
+	if err != nil {
+		return err
+	}
 	peak, err := dev.Measure(kernels.PeakF32, 0.2)
 	if err != nil {
 		return err
 	}
 	redo := false
 	for i, p := range plan {
-		redo = redo || l.Again == p.Name
+		redo = redo || again == p.Name
 		p := planLine{
 			Stage: p.Name, Kind: p.Kind, From: fmt.Sprint(p.From), Until: p.Until, Gate: p.Gate, Megabytes: float64(p.Bytes) / 1e6, Seconds: p.FLOP / peak / planShare,
 			Done: !redo && slices.ContainsFunc(ledger, func(e pipeline.Entry) bool { return e.Stage == plan[i].Name }),
@@ -171,7 +176,7 @@ func (p planLine) String() string {
 	case p.Seconds > 0:
 		cost = fmt.Sprintf("at most %.0f s", p.Seconds)
 	}
-	text := fmt.Sprintf("%s (%s) from %s: %.0f MB and activations, %s", p.Stage, p.Kind, p.From, p.Megabytes, cost)
+	text := fmt.Sprintf("%s (%s) from %s: at most %.0f MB, %s", p.Stage, p.Kind, p.From, p.Megabytes, cost)
 	if p.Until == "converged" {
 		text += ", until converged"
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/gor1/gor1/sampling/pick"
 )
 
-// Planned is a stage as a plan shows it. Bytes and FLOP are upper bounds; FLOP 0: the length depends on stages before.
+// Planned is a stage as a plan shows it. Bytes, its peak as r1 plan has it, and FLOP are upper bounds; FLOP 0: the length depends on stages before.
 type Planned struct {
 	Name, Kind string
 	From       []pipeline.From
@@ -30,11 +30,6 @@ type Planned struct {
 	Gate       map[string]float64
 	Bytes      int64
 	FLOP       float64
-}
-
-func paramCount(dir string) (int64, error) {
-	c, err := model.ReadConfig(dir)
-	return c.ParamCount(), err
 }
 
 // grpo is a stage of reinforcement learning: the keys of r1 grpo.
@@ -87,12 +82,13 @@ func (l *Line) grpo(s LineStage, c stageConfig, from Sources) (stageRun, error) 
 }
 
 // cost bounds memory and work: 2 FLOP a parameter and token sampled, 6 trained, 2 for a reference.
-func (g *GRPO) cost(params int64) (bytes int64, flop float64) {
-	bytes, each := params*24, 8.0
+func (g *GRPO) cost(c model.Config, b Budget) (cost, error) {
+	m, err := g.Plan(c, b)
+	each := 8.0
 	if g.Beta > 0 {
-		bytes, each = bytes+4*3*params, each+2
+		each += 2
 	}
-	return bytes, each * float64(params) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * float64(g.MaxTokens+g.MaxPrompt)
+	return cost{m.Peak(), each * float64(c.ParamCount()) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * float64(g.MaxTokens+g.MaxPrompt)}, err
 }
 
 func (l *Line) watch(stage string, s pipeline.Step, format string, args ...any) {
@@ -157,8 +153,10 @@ func learned(res pipeline.SFTResult, rows int, tokens int64, held bool) pipeline
 	return out
 }
 
-func (g *SFT) cost(params int64) (bytes int64, flop float64) {
-	return 24 * params, 6 * float64(params) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * float64(g.Length)
+func (g *SFT) cost(c model.Config, b Budget) (cost, error) {
+	c = g.Model.of(c)
+	m, err := g.Plan(c, b)
+	return cost{m.Peak(), 6 * float64(c.ParamCount()) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * float64(g.Length)}, err
 }
 
 // distill is R1's distillation: SFT of another model, the student of model_name_or_path, on traces. With mode logits it is r1 distill's: the student
@@ -229,9 +227,10 @@ func (l *Line) logits(s LineStage, c stageConfig, from Sources) (stageRun, error
 }
 
 // cost bounds memory and work: the student samples, both read, it is trained. Teachers count as models of its size.
-func (g *Distill) cost(params int64) (bytes int64, flop float64) {
-	length := float64(g.MaxTokens + g.Length)
-	return (24 + 12*int64(max(1, len(g.Teachers)))) * params, (2*g.Lambda + 2 + 6) * float64(params) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * length
+func (g *Distill) cost(c model.Config, b Budget) (cost, error) {
+	c = g.Model.of(c)
+	m, err := g.Plan(c, b)
+	return cost{m.Peak(), (2*g.Lambda + 2 + 6) * float64(c.ParamCount()) * float64(max(g.MaxSteps, 0)) * float64(g.DeviceBatch*g.Accumulate) * float64(g.MaxTokens+g.Length)}, err
 }
 
 // selection is what a stage of kind sample keeps.
@@ -264,10 +263,11 @@ func (l *Line) sample(s LineStage, c stageConfig, from Sources) (stageRun, error
 		}
 		return g, k, err
 	}
-	if _, _, err := build(nil); err != nil {
+	g, _, err := build(nil)
+	if err != nil {
 		return stageRun{}, err
 	}
-	return stageRun{data: true, cost: func(params int64) (int64, float64) { return 12 * params, 0 }, run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
+	return stageRun{data: true, cost: g.drawCost, run: func(ctx context.Context, dir *run.Run, in []string) (out pipeline.Output, err error) {
 		g, k, err := build(in[1:])
 		if err != nil {
 			return out, err

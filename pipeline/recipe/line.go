@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	yaml "go.yaml.in/yaml/v3"
 
+	"github.com/gor1/gor1/model"
 	"github.com/gor1/gor1/pipeline"
 	"github.com/gor1/gor1/run"
 )
@@ -32,6 +33,7 @@ type Line struct {
 	Eval    yaml.Node   `yaml:"eval"`               // what every model is measured on, with the keys of grpo; absent: nothing is measured
 	Stages  []LineStage `yaml:"stages"`
 	Machine Machine     `yaml:"-"`
+	Memory  int64       `yaml:"-"` // of the machine's device, for the plan; 0: not known
 	// Watch is told of a training stage's steps; nil: nobody is.
 	Watch func(stage string, done, of int, text string) `yaml:"-"`
 
@@ -70,8 +72,14 @@ func ReadLine(path string) (*Line, error) {
 type stageRun struct {
 	run  func(ctx context.Context, dir *run.Run, in []string) (pipeline.Output, error)
 	data bool
-	own  bool                                           // the model it starts from is in its configuration, not among its inputs
-	cost func(params int64) (bytes int64, flop float64) // an upper bound of both; flop 0: known only when the stages before are done
+	own  bool                                         // the model it starts from is in its configuration, not among its inputs
+	cost func(c model.Config, b Budget) (cost, error) // by a model of config c; nil: little
+}
+
+// cost is an upper bound of a stage's memory and work; flop 0: known only when the stages before are done.
+type cost struct {
+	bytes int64
+	flop  float64
 }
 
 // kinds are the stages that there are.
@@ -97,13 +105,13 @@ func (l *Line) Prepare(ctx context.Context, from Sources) (pipeline.Line, []Plan
 		}
 		out.Measure = measure
 	}
-	params, err := paramCount(base)
+	c, err := model.ReadConfig(base)
 	if err != nil {
 		return out, nil, err
 	}
 	var plan []Planned
 	for i, s := range l.Stages {
-		stage, planned, err := l.stage(s, params, from)
+		stage, planned, err := l.stage(s, c, from)
 		if err != nil {
 			return out, nil, fmt.Errorf("recipe: %s: stage %d, %q: %w", l.path, i+1, s.Name, err)
 		}
@@ -112,7 +120,7 @@ func (l *Line) Prepare(ctx context.Context, from Sources) (pipeline.Line, []Plan
 	return out, plan, nil
 }
 
-func (l *Line) stage(s LineStage, params int64, from Sources) (pipeline.Stage, Planned, error) {
+func (l *Line) stage(s LineStage, base model.Config, from Sources) (pipeline.Stage, Planned, error) {
 	build, ok := kinds[s.Kind]
 	if !ok {
 		return pipeline.Stage{}, Planned{}, fmt.Errorf("kind is %q, want one of %s", s.Kind, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
@@ -140,7 +148,11 @@ func (l *Line) stage(s LineStage, params int64, from Sources) (pipeline.Stage, P
 	}
 	planned := Planned{Name: s.Name, Kind: s.Kind, From: inputs, Until: s.Until, Gate: s.Gate}
 	if r.cost != nil {
-		planned.Bytes, planned.FLOP = r.cost(params)
+		most, err := r.cost(base, Budget{Bytes: l.Memory})
+		if err != nil {
+			return pipeline.Stage{}, Planned{}, err
+		}
+		planned.Bytes, planned.FLOP = most.bytes, most.flop
 	}
 	return out, planned, nil
 }

@@ -128,13 +128,18 @@ func mark(dir string) (string, error) {
 	return fmt.Sprintf("%016x", h.Sum64()), nil
 }
 
-// on puts a fresh adapter on a base.
-func (a Adapter) on(base *model.LM, name string, seed uint64, c *closers) (*model.LM, error) {
+// lora is the adapter's on a base of the given name.
+func (a Adapter) lora(name string) model.LoRAConfig {
 	targets := a.Targets
 	if len(targets) == 0 {
 		targets = []string{model.AllLinear}
 	}
-	m, err := base.WithLoRA(model.LoRAConfig{R: a.Rank, Alpha: a.Alpha, RSLoRA: a.RSLoRA, Dropout: a.Dropout, Targets: targets, Base: name}, seed)
+	return model.LoRAConfig{R: a.Rank, Alpha: a.Alpha, RSLoRA: a.RSLoRA, Dropout: a.Dropout, Targets: targets, Base: name}
+}
+
+// on puts a fresh adapter on a base.
+func (a Adapter) on(base *model.LM, name string, seed uint64, c *closers) (*model.LM, error) {
+	m, err := base.WithLoRA(a.lora(name), seed)
 	if err == nil {
 		c.close = append(c.close, m.Close)
 	}
