@@ -66,6 +66,21 @@ func (c *Cache) Close() error {
 // FreePages is how many pages are unused.
 func (c *Cache) FreePages() int { return len(c.free) }
 
+// Usage is how many different positions the given sequences hold, what forks share counted once, and how many the pages have that they are in:
+// the difference is memory taken and not used.
+func (c *Cache) Usage(seqs []*Seq) (held, room int) {
+	most := map[int32]int{}
+	for _, q := range seqs {
+		for i, p := range q.pages {
+			most[p] = max(most[p], min(PageRows, q.n-i*PageRows))
+		}
+	}
+	for _, n := range most {
+		held += n
+	}
+	return held, PageRows * len(most)
+}
+
 // NewSeq returns an empty sequence.
 func (c *Cache) NewSeq() *Seq { return &Seq{} }
 

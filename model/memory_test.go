@@ -173,3 +173,122 @@ func TestPlanGrows(t *testing.T) {
 	_, err = c.Plan(lora)
 	require.ErrorContains(t, err, "match no linear layer")
 }
+
+// A vocabulary of 262,144 words takes no more than one of 32,768 beside what belongs to the weights, in a training step and in sampling; with the kernels'
+// scratch, which the device does not count, less than 2 % of the peak of a model of 135 million parameters.
+func TestMemoryOfVocabulary(t *testing.T) {
+	config := func(vocabulary int) model.Config {
+		return model.Config{
+			ModelType: "llama", VocabSize: vocabulary, HiddenSize: 32, IntermediateSize: 64, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 16, MaxPositions: 256,
+			NormEps: 1e-6, InitializerRange: 0.02, TieEmbeddings: true, BOS: -1, PAD: -1, Rope: model.Rope{Type: "default", Theta: 10000},
+		}
+	}
+	beside := func(vocabulary int) (training, sampling int64) {
+		dev := openCPU(t)
+		m, err := model.New(dev, config(vocabulary), 1, nil)
+		require.NoError(t, err)
+		opt, err := optim.New(m.Params(), optim.Default())
+		require.NoError(t, err)
+		var d draws = 1
+		ids, segs := pack(d.of(2, 32, vocabulary))
+		rows, targets := model.NextTokens(ids, segs)
+		sample := func(s *kernels.Scope) {
+			s = s.NoGrad()
+			m.Sample(s, m.Forward(s, ids, segs), kernels.SampleOptions{Counter: make([][4]uint32, len(ids))})
+		}
+		train := func(s *kernels.Scope) {
+			logp, _ := m.LogProbs(s, ids, segs, rows, targets, 1)
+			s.Backward([]*kernels.Tensor{s.Sum(logp)}, nil)
+		}
+		do(t, dev, sample) // packs the weights
+		do(t, dev, sample)
+		sampling = dev.Stats().PeakBytes - dev.Stats().LiveBytes
+		do(t, dev, train) // makes the gradients
+		do(t, dev, train)
+		training = dev.Stats().PeakBytes - dev.Stats().LiveBytes
+		require.NoError(t, opt.Close())
+		require.NoError(t, m.Close())
+		return training, sampling
+	}
+	smallT, smallS := beside(32_768)
+	largeT, largeS := beside(262_144)
+	t.Logf("beside weights, packed copies, gradients and moments: training %d and %d bytes, sampling %d and %d; [T, V] would be %d more", smallT, largeT, smallS, largeS, 4*64*(262_144-32_768))
+	require.InEpsilon(t, smallT, largeT, 0.001)
+	require.InEpsilon(t, smallS, largeS, 0.001)
+
+	smol := model.Config{
+		ModelType: "llama", HiddenSize: 576, IntermediateSize: 1536, Layers: 30, Heads: 9, KVHeads: 3, HeadDim: 64, MaxPositions: 2048, NormEps: 1e-5, TieEmbeddings: true,
+		BOS: -1, PAD: -1, Rope: model.Rope{Type: "default", Theta: 10000},
+	}
+	for name, w := range map[string]model.Work{
+		"training": {Store: model.Kept(true, false), TrainRows: 2048, Recompute: true}, "sampling": {Store: model.Kept(true, false), Positions: 64 * 512, Prefill: 4096, Sequences: 64},
+	} {
+		rest := func(vocabulary int) (peak, rest int64) {
+			smol.VocabSize = vocabulary
+			p, err := smol.Plan(w)
+			require.NoError(t, err)
+			return p.Peak(), p.Peak() - p.Always() + p.Scratch
+		}
+		peak, small := rest(32_768)
+		_, large := rest(262_144)
+		t.Logf("135 million parameters, %s: %.2f %% of the peak", name, 100*float64(large-small)/float64(peak))
+		require.Less(t, float64(large-small), 0.02*float64(peak))
+	}
+}
+
+// Sequences take their positions and less than a page more each, half a page in the mean: under 4 % where they are 512 positions long in the mean. A
+// group's prompt is there once.
+func TestKVWaste(t *testing.T) {
+	dev := openCPU(t)
+	tiny, err := model.Tiny(dev, 1)
+	require.NoError(t, err)
+	long := tiny.Config()
+	require.NoError(t, tiny.Close())
+	long.MaxPositions = 2048
+	m, err := model.New(dev, long, 1, nil)
+	require.NoError(t, err)
+	defer m.Close()
+	for _, c := range []struct{ mean, groups, samples int }{{32, 8, 4}, {600, 2, 4}} {
+		var d draws = 7
+		cache, err := m.NewCache(c.groups * c.samples * 2 * (2*c.mean + model.PageRows))
+		pages := cache.FreePages()
+		require.NoError(t, err)
+		var seqs []*model.Seq
+		want := 0
+		do(t, dev, func(s *kernels.Scope) {
+			s = s.NoGrad()
+			for range c.groups {
+				prompt, length := cache.NewSeq(), 1+d.below(2*c.mean/3)
+				cache.Extend(s, []*model.Seq{prompt}, d.of(1, length, 64))
+				want += length / model.PageRows * model.PageRows // whole pages are shared
+				for range c.samples {
+					q := cache.Fork(s, prompt, length)
+					n := 1 + d.below(2*c.mean-2*length/3)
+					cache.Extend(s, []*model.Seq{q}, d.of(1, n, 64))
+					want += length%model.PageRows + n
+					seqs = append(seqs, q)
+				}
+				cache.Drop(prompt)
+			}
+		})
+		held, room := cache.Usage(seqs)
+		require.Equal(t, want, held)
+		require.Equal(t, pages-cache.FreePages(), room/model.PageRows, "the pages that the cache gave")
+		total := 0
+		for _, q := range seqs {
+			total += q.Len()
+		}
+		waste := float64(room-held) / float64(len(seqs))
+		t.Logf("mean length %d: %.1f positions of waste a sequence, %.2f %% of what is held", total/len(seqs), waste, 100*float64(room-held)/float64(held))
+		require.Less(t, waste, float64(model.PageRows)*5/8, "half a page, and what a small sample may differ")
+		if total/len(seqs) >= 512 {
+			require.Less(t, float64(room-held), 0.04*float64(held))
+		}
+		for _, q := range seqs {
+			cache.Drop(q)
+		}
+		held, room = cache.Usage(nil)
+		require.Zero(t, held+room)
+		require.NoError(t, cache.Close())
+	}
+}
