@@ -252,15 +252,26 @@ func (c Config) scratch(w Work) int64 {
 	if w.Store.Forward == 0 {
 		return 0
 	}
-	logits := max(4<<20, 4*16*int64(c.VocabSize))
+	vocab, rows := int64(c.VocabSize), int64(max(w.TrainRows, w.Prefill, w.Sequences))
+	heads := int64(1)
 	if w.ExactKL {
-		logits *= 2
+		heads = 2
 	}
+	block := (4 << 20) / vocab // rows of logits at a time, as cpu_head.c has them
+	if block < int64(c.HiddenSize)/4 {
+		block = (16 << 20) / heads / vocab
+	}
+	block = min(max(block, 16), max(rows, 1))
+	logits := heads * 4 * block * vocab
 	if !w.BF16 {
 		return logits
 	}
-	widest := max(c.IntermediateSize, c.HiddenSize, c.Heads*c.HeadDim)
-	return logits + 2*int64(max(w.TrainRows, w.Prefill, w.Sequences))*int64(widest)
+	widest := int64(max(c.IntermediateSize, c.HiddenSize, c.Heads*c.HeadDim))
+	words := 2 * rows * widest // what a product reads, as words
+	if w.TrainRows > 0 {       // both factors of a weight's gradient
+		words += 2*int64(w.TrainRows)*(widest+int64(c.HiddenSize)) + 2*block*(vocab+int64(c.HiddenSize))
+	}
+	return logits + words
 }
 
 // sizes are numbers of parameters.
