@@ -94,7 +94,7 @@ typedef struct {
 
 /* Attention takes keys in chunks of so many and at most so many queries at once. */
 #define ATTN_CHUNK 256
-#define ATTN_Q 32
+#define ATTN_Q 48
 #define ATTN_ROWS 256 /* rows of a block that have keys in common */
 #define ATTN_SCRATCH(d) (2 * ATTN_Q * ATTN_CHUNK + (16 + 2 * ATTN_Q) * (((d) + 15) / 16 * 16))
 

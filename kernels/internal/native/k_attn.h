@@ -110,21 +110,26 @@ static void attn_scores(attn_work *w, const float *x, const float *y, float *s)
 {
 	const float *xq[ATTN_Q];
 	int64_t d = w->a->d;
-	for (int i = 0; i < w->n; i++) {
+	for (int i = 0; i < w->n; i++)
 		xq[i] = x + w->q[i];
-		if (d != w->dp) {
-			float *to = w->padded + i * w->dp;
-			memset(to + d, 0, (size_t)(w->dp - d) * sizeof *to);
-			xq[i] = memcpy(to, xq[i], (size_t)d * sizeof *to);
-		}
+	if (w->n <= ATTN_QT) {
+		few[w->n - 1](d, xq, y, w->key, w->from, w->to, s);
+		return;
+	}
+	for (int i = 0; d != w->dp && i < w->n; i++) {
+		float *to = w->padded + i * w->dp;
+		memset(to + d, 0, (size_t)(w->dp - d) * sizeof *to);
+		xq[i] = memcpy(to, xq[i], (size_t)d * sizeof *to);
 	}
 	for (int32_t j = w->from; j < w->to; j += 16) {
 		attn_turn(d, w->to - j < 16 ? w->to - j : 16, y, w->key + j, w->turned);
-		int i = 0;
-		for (; i + ATTN_QT <= w->n; i += ATTN_QT)
-			attn_dotsn(w->dp, xq + i, w->turned, s + i * ATTN_CHUNK + j);
-		for (; i < w->n; i++)
-			attn_dots1(w->dp, xq + i, w->turned, s + i * ATTN_CHUNK + j);
+		for (int i = 0; i < w->n; i += ATTN_QT) {
+			int n = w->n - i < ATTN_QT ? w->n - i : ATTN_QT, sees = 0;
+			for (int q = i; q < i + n; q++)
+				sees |= w->hi[q] > j && w->lo[q] < j + 16;
+			if (sees)
+				dots[n - 1](w->dp, xq + i, w->turned, s + i * ATTN_CHUNK + j);
+		}
 	}
 }
 

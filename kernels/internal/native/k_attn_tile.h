@@ -74,8 +74,60 @@ INLINE void attn_dots(const int nq, int64_t dp, const float *const *x, const flo
 	for (int q = 0; q < nq; q++)
 		v_store(s + q * ATTN_CHUNK, v_add(a[q], b[q]));
 }
-static void attn_dots1(int64_t dp, const float *const *x, const float *turned, float *s) { attn_dots(1, dp, x, turned, s); }
-static void attn_dotsn(int64_t dp, const float *const *x, const float *turned, float *s) { attn_dots(ATTN_QT, dp, x, turned, s); }
+#define DOTS(nq) static void attn_dots##nq(DOTS_ARGS) { attn_dots(nq, dp, x, turned, s); }
+#define DOTS_ARGS int64_t dp, const float *const *x, const float *turned, float *s
+typedef void dots_fn(DOTS_ARGS);
+DOTS(1) DOTS(2)
+#if ATTN_QT == 4
+DOTS(3) DOTS(4)
+static dots_fn *const dots[ATTN_QT] = {attn_dots1, attn_dots2, attn_dots3, attn_dots4};
+#else
+static dots_fn *const dots[ATTN_QT] = {attn_dots1, attn_dots2};
+#endif
+
+/* The same scores without turning the keys, which pays where few queries share them: s[q][j] of keys from..to, from a
+ * multiple of 4 and the rest of the last 4 undefined. */
+INLINE void attn_few(const int nq, int64_t d, const float *const *x, const float *y, const int64_t *at, int32_t from, int32_t to, float *s)
+{
+	for (int32_t j = from; j < to; j += 4) {
+		const float *k[4];
+		vf acc[ATTN_QT][4];
+#pragma GCC unroll 4
+		for (int i = 0; i < 4; i++) {
+			k[i] = y + at[j + i < to ? j + i : to - 1];
+#pragma GCC unroll 4
+			for (int q = 0; q < nq; q++)
+				acc[q][i] = v_set1(0.0f);
+		}
+		for (int64_t c = 0; c < d; c += 16) {
+			int m = d - c < 16 ? (int)(d - c) : 16;
+			vf kv[4];
+#pragma GCC unroll 4
+			for (int i = 0; i < 4; i++)
+				kv[i] = v_get(k[i] + c, m);
+#pragma GCC unroll 4
+			for (int q = 0; q < nq; q++) {
+				vf xv = v_get(x[q] + c, m);
+#pragma GCC unroll 4
+				for (int i = 0; i < 4; i++)
+					acc[q][i] = v_fma(xv, kv[i], acc[q][i]);
+			}
+		}
+#pragma GCC unroll 4
+		for (int q = 0; q < nq; q++)
+			v_sum4(s + q * ATTN_CHUNK + j, acc[q][0], acc[q][1], acc[q][2], acc[q][3]);
+	}
+}
+#define FEW(nq) static void attn_few##nq(FEW_ARGS) { attn_few(nq, d, x, y, at, from, to, s); }
+#define FEW_ARGS int64_t d, const float *const *x, const float *y, const int64_t *at, int32_t from, int32_t to, float *s
+typedef void few_fn(FEW_ARGS);
+FEW(1) FEW(2)
+#if ATTN_QT == 4
+FEW(3) FEW(4)
+static few_fn *const few[ATTN_QT] = {attn_few1, attn_few2, attn_few3, attn_few4};
+#else
+static few_fn *const few[ATTN_QT] = {attn_few1, attn_few2};
+#endif
 
 /* ---- mixes ---- */
 

@@ -354,8 +354,14 @@ static inline void v_turn(float *out, const vf *r)
 #endif
 }
 
+/* a > b ? a : b, and a < b ? a : b, which is what x86 gives for zeros and NaN too */
+#if SIMD == 3
+static inline vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+#else
 static inline vf v_max(vf a, vf b) { return v_gt(a, b, a, b); }
 static inline vf v_min(vf a, vf b) { return v_gt(b, a, a, b); }
+#endif
 
 static inline float v_hmax(vf x)
 {
@@ -374,6 +380,17 @@ static inline vf v_round(vf x)
 	return v_sub(v_add(x, magic), magic);
 }
 
+/* (1 + q) 2^n for whole n in [-126, 128] */
+static inline vf v_scale(vf q, vf n)
+{
+#if SIMD == 3 /* the sum rounds before it is scaled, not after: the same, for no result here is less than 2^-126 */
+	return _mm512_scalef_ps(v_add(q, v_set1(1.0f)), n);
+#else
+	vf h = v_min(n, v_set1(127.0f));
+	return v_mul(v_fma(q, v_pow2(h), v_pow2(h)), v_pow2(v_sub(n, h)));
+#endif
+}
+
 /* exp: 2^n (1 + r + r^2 q(r)), r = x - n ln 2; within 1 ulp. Below -87.33 it is 0, above 88.72 infinity, NaN stays NaN.
  * The coefficients here and below are minimax fits of their own, in float. */
 static inline vf v_exp(vf x)
@@ -387,7 +404,7 @@ static inline vf v_exp(vf x)
 	q = v_fma(q, r, v_set1(0x1.55548ap-3f));
 	q = v_fma(q, r, v_set1(0x1.fffffcp-2f));
 	q = v_fma(v_mul(r, r), q, r);
-	vf h = v_min(n, v_set1(127.0f)), y = v_mul(v_fma(q, v_pow2(h), v_pow2(h)), v_pow2(v_sub(n, h)));
+	vf y = v_scale(q, n);
 	y = v_gt(v_set1(-0x1.5d589ep6f), x, v_set1(0.0f), y);
 	y = v_gt(x, v_set1(0x1.62e42ep6f), v_set1(INFINITY), y);
 	return v_eq(x, x, y, x);
