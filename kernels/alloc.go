@@ -1,8 +1,10 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
+	"strings"
 	"unsafe"
 
 	"github.com/gor1/gor1/kernels/internal/native"
@@ -27,12 +29,32 @@ func sizeClass(bytes int64) int64 {
 	return (bytes + step - 1) / step * step
 }
 
+// ErrMemory is wrapped by the error of an operation for which there was not enough memory. The error names the operation and the bytes, the scope's
+// tensors are freed as after any error, and the device works on.
+var ErrMemory = errors.New("out of memory")
+
+// noMemory is a backend's own error of that kind.
+type noMemory struct{ error }
+
+func (e noMemory) Is(target error) bool { return target == ErrMemory }
+func (e noMemory) Unwrap() error        { return e.error }
+
+// memoryError marks what backends say where they have no memory, libtorch's allocator with another word.
+func memoryError(err error) error {
+	if err != nil && !errors.Is(err, ErrMemory) && (strings.Contains(err.Error(), "out of memory") || strings.Contains(err.Error(), "t allocate memory")) {
+		return noMemory{err}
+	}
+	return err
+}
+
 func (d *Device) alloc(bytes int64) (b block, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.closed:
 		return block{}, fmt.Errorf("device %s is closed", d.name)
+	case d.limit > 0 && d.stats.LiveBytes+bytes > d.limit:
+		err = fmt.Errorf("%w: %d bytes are wanted, Options.Memory allows %d", ErrMemory, bytes, d.limit)
 	case !reuse:
 		b.bytes = max(bytes, 1)
 		b.p, err = d.reserve(b.bytes)
@@ -42,7 +64,7 @@ func (d *Device) alloc(bytes int64) (b block, err error) {
 		b, err = d.large((bytes + 255) / 256 * 256)
 	}
 	if err != nil {
-		return block{}, fmt.Errorf("%w; %d bytes are in use", err, d.stats.LiveBytes)
+		return block{}, fmt.Errorf("%w; %d bytes are in use", memoryError(err), d.stats.LiveBytes)
 	}
 	d.stats.LiveTensors++
 	d.stats.LiveBytes += b.bytes

@@ -37,6 +37,7 @@ type Options struct {
 	ISA      string // instruction set of cpu: "portable", "avx2", "avx512", "neon"; "": the best one here. Bits are equal on all
 	BF16     string // class of products in bf16: "fma", "dot" (as VDPBF16PS: subnormal numbers count as 0); "": the fastest one here
 	Fast     bool   // leave exact mode where the backend has a faster one
+	Memory   int64  // bytes that tensors may take at once; 0: what there is. More is an operation's error, which wraps ErrMemory
 	LibTorch string // folder of libtorch, only for "torch" and "cuda:N"; "": the one that r1 setup torch was given last
 }
 
@@ -60,7 +61,8 @@ type Device struct {
 	be     *native.Backend
 	lane   *native.Backend // the same on one thread, for Scope.Lanes; nil: there are no lanes
 	info   native.Info
-	memory int64
+	memory int64 // 0: not known
+	limit  int64 // Options.Memory
 	name   string
 
 	mu     sync.Mutex                 // the fields below
@@ -83,6 +85,9 @@ func Open(name string, opts ...Options) (*Device, error) {
 	if len(opts) == 1 {
 		o = opts[0]
 	}
+	if o.Memory < 0 {
+		return nil, fmt.Errorf("kernels: open %s: Options.Memory is %d bytes, want 0 or more", name, o.Memory)
+	}
 	isa, err := lookup("ISA", o.ISA, isaNames)
 	if err != nil {
 		return nil, err
@@ -103,7 +108,10 @@ func Open(name string, opts ...Options) (*Device, error) {
 	if name == "cpu" || name == "torch" {
 		memory = allowed(memory)
 	}
-	d := &Device{be: be, info: info, memory: memory, name: name, free: map[int64][]unsafe.Pointer{}}
+	if o.Memory > 0 && (memory == 0 || o.Memory < memory) {
+		memory = o.Memory
+	}
+	d := &Device{be: be, info: info, memory: memory, limit: o.Memory, name: name, free: map[int64][]unsafe.Pointer{}}
 	if name == "cpu" && info.Threads > 1 {
 		if d.lane, err = native.Open(name, native.Options{Threads: 1, ISA: info.ISA, BF16: info.BF16}); err != nil {
 			return nil, errors.Join(fmt.Errorf("kernels: open %s: %w", name, err), be.Close())
@@ -173,7 +181,8 @@ func (d *Device) ISA() string {
 	return ""
 }
 
-// BF16 is the numerics class of products in bf16, as in [Options]: one for every size, so that rows do not depend on their number.
+// BF16 is the numerics class of products in bf16, as in [Options]: one for every size, so that rows do not depend on their number; empty: the device
+// has none.
 func (d *Device) BF16() string {
 	for name, v := range bf16Names {
 		if v == d.info.BF16 && name != "" {
@@ -195,7 +204,7 @@ func (d *Device) Lanes() int {
 // or cache it was computed with.
 func (d *Device) Exact() bool { return d.info.Exact }
 
-// Memory is the device's memory in bytes, of the host what the process may use of it (Linux control groups); 0 where it is not known.
+// Memory is the device's memory in bytes, of the host what the process may use of it (Linux control groups), at most Options.Memory; 0 where it is not known.
 func (d *Device) Memory() int64 { return d.memory }
 
 // allowed is a host's memory, or less where a control group's limit is lower.

@@ -82,10 +82,13 @@ func (p *Param) root() *Param {
 // UseBF16 makes every product with the matrix one in bf16, for all uses of p: the weight is rounded (to nearest, halves away from 0),
 // the other factor too (halves to even), gradients as they go into a product likewise; sums are fp32. The values stay fp32, as the
 // master that an optimiser changes, so a small step is not lost. Rows that [Scope.Embedding] reads are rounded as well. It is called
-// before p is used.
+// before p is used, and is an error on a device without such products ([Device.BF16]).
 func (p *Param) UseBF16() error {
 	if p.n.ND != 2 {
 		return fmt.Errorf("kernels: %s in bf16: it is %s, want a matrix", p.Name, p.Tensor)
+	}
+	if p.dev.BF16() == "" {
+		return fmt.Errorf("kernels: %s in bf16: device %s computes products in fp32 only; leave bf16 out there, or use cpu", p.Name, p.dev.name)
 	}
 	r := p.root()
 	r.mu.Lock()

@@ -191,7 +191,7 @@ func (s *Scope) did(op string, err error, in ...*Tensor) bool {
 	for i, t := range in {
 		names[i] = t.String()
 	}
-	s.fail(op, "%w, of %s", err, strings.Join(names, ", "))
+	s.fail(op, "%w, of %s", memoryError(err), strings.Join(names, ", "))
 	return false
 }
 
