@@ -1,11 +1,15 @@
-/* entries.cpp: calls every entry of the libtorch backend's table with arguments that are absent, broken or random, and with a device that
- * does not work. Built with address and undefined-behaviour sanitizers. An entry must answer with a message or succeed: never crash, never
- * let an exception out. */
+/* entries.cpp: calls every entry of the libtorch backend's table with arguments that are absent, broken or random, with a device that does
+ * not work, and while libtorch's memory runs out inside. Built with address and undefined-behaviour sanitizers. An entry must answer with a
+ * message or succeed: never crash, never let an exception out. An entry of the table that is not called here is a failure. */
 #include "torch.cpp"
 
 #include <dlfcn.h>
 
+#include <c10/core/CPUAllocator.h>
+
+#include <atomic>
 #include <cassert>
+#include <cstddef>
 #include <random>
 #include <string>
 
@@ -15,8 +19,28 @@ using shim::no_memory;
 
 std::mt19937 dice(1);
 std::vector<std::vector<char>> blocks; /* of exactly the bytes of each tensor of a call */
-int calls = 0, messages = 0, entries = 0;
+int calls = 0, messages = 0, entries = 0, starved = 0;
 int64_t common[4]; /* the shape of most tensors of a call, so that some calls succeed */
+
+/* libtorch's memory, which fails after so many allocations; -1: it does not */
+struct scarce_memory : c10::Allocator {
+	c10::Allocator *real = c10::GetCPUAllocator();
+	std::atomic<int> left{-1};
+
+	c10::DataPtr allocate(size_t n) override
+	{
+		if (left == 0) {
+			starved++;
+			throw std::bad_alloc();
+		}
+		if (left > 0)
+			left--;
+		return real->allocate(n);
+	}
+	c10::DeleterFnPtr raw_deleter() const override { return real->raw_deleter(); }
+	void copy_data(void *to, const void *from, size_t n) const override { real->copy_data(to, from, n); }
+};
+scarce_memory memory;
 
 enum kind { absent, dims, negative, type, huge, empty, random_shape, kinds };
 
@@ -94,12 +118,31 @@ template <class... A> void probe(const char *name, char *(*f)(r1_ctx *, A...), r
 		blocks.clear();
 	}
 	entries++;
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < 600; i++) {
 		for (int64_t &n : common)
 			n = 1 + static_cast<int64_t>(dice() % 3);
-		said(f(good, argument<A>(random_shape)...));
+		memory.left = i < 400 ? -1 : i % 8;
+		int before = starved;
+		bool told = said(f(good, argument<A>(random_shape)...));
+		memory.left = -1;
+		if (starved > before && !told) {
+			fprintf(stderr, "%s: no message though there was no memory\n", name);
+			abort();
+		}
 		blocks.clear();
 	}
+}
+
+/* All members of the table after its name are entries: those that there are. */
+int there(const r1_api *api)
+{
+	int n = 0;
+	for (size_t at = offsetof(r1_api, err_free); at < sizeof *api; at += sizeof(void *)) {
+		void *p;
+		memcpy(&p, reinterpret_cast<const char *>(api) + at, sizeof p);
+		n += p != nullptr;
+	}
+	return n;
 }
 
 void throws(r1_ctx *c)
@@ -132,6 +175,11 @@ int main(int argc, char **argv)
 	assert(said(api->ctx_new(nullptr, &none)) && said(api->ctx_new(&o, nullptr)));
 	o.device = 0;
 	assert(said(api->ctx_new(&o, &none)) && !none); /* no CUDA here */
+	o.device = -1;
+	c10::SetCPUAllocator(&memory, 255);
+	memory.left = 0;
+	assert(said(api->ctx_new(&o, &none)) && !none);
+	memory.left = -1;
 	r1_ctx bad = {at::Device(at::kCUDA, 0), 2};
 	throws(good);
 #define PROBE(f) assert(api->f); probe(#f, api->f, good, &bad)
@@ -143,16 +191,22 @@ int main(int argc, char **argv)
 	PROBE(rmsnorm); PROBE(rmsnorm_dx); PROBE(rmsnorm_dw); PROBE(rope); PROBE(glu); PROBE(glu_grad);
 	PROBE(attn); PROBE(attn_grad); PROBE(kv_write); PROBE(attn_paged);
 	PROBE(head); PROBE(head_grad); PROBE(head_ext); PROBE(head_ext_grad); PROBE(head_sample); PROBE(head_sample_keep); PROBE(sq_norm); PROBE(adamw);
-	assert(!said(api->ctx_free(good)));
+	if (there(api) != entries + 3) { /* err_free, ctx_new and ctx_free are called by name */
+		fprintf(stderr, "the table has %d entries, %d were probed: add the others here\n", there(api), entries + 3);
+		return 1;
+	}
+	api->err_free(nullptr);
+	assert(!said(api->ctx_free(good)) && !said(api->ctx_free(nullptr)));
 	if (argc > 1) {
 		if (!dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL)) {
 			fprintf(stderr, "%s\n", dlerror());
 			return 1;
 		}
+		o.device = 0;
 		char *m = api->ctx_new(&o, &none);
 		assert(m && strstr(m, "NVIDIA driver"));
 		printf("cuda:0: %s\n", m);
 		shim::err_free(m);
 	}
-	printf("%d calls of %d entries, %d messages, no crash\n", calls, entries, messages);
+	printf("%d calls of %d entries, %d messages, %d times out of memory inside, no crash\n", calls, entries + 3, messages, starved);
 }
