@@ -25,7 +25,7 @@ type benchFlags struct {
 }
 
 // benches are what r1 bench times.
-var benches = []string{"gemm", "attention", "decode", "prefill", "train", "step", "adamw", "tokenize"}
+var benches = append(bench.Kinds(), "tokenize")
 
 func newBench() *cobra.Command {
 	var f benchFlags
@@ -56,6 +56,7 @@ func newBench() *cobra.Command {
 	fl.IntVar(&f.load.New, "new-tokens", 32, "tokens after it")
 	fl.IntVar(&f.load.Prompts, "prompts", 8, "of step: prompts")
 	fl.IntVar(&f.load.Group, "group", 8, "of step: samples of each prompt")
+	fl.BoolVar(&f.load.SharePrompt, "share-prompt", false, "of step: train a group's prompt once for all its samples")
 	fl.IntVar(&f.options.Rounds, "rounds", 7, "undisturbed rounds wanted")
 	fl.DurationVar(&f.options.MinTime, "min-time", 200*time.Millisecond, "of one measurement")
 	fl.IntVar(&f.threads, "threads", 0, "threads; 0: R1_THREADS, else one a core")
@@ -93,26 +94,7 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 }
 
 func (f *benchFlags) cases(dev *kernels.Device, what string) ([]bench.Case, error) {
-	c, err := bench.Shape(f.shape, max(1, f.load.Prompt+f.load.New))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	switch what {
-	case "gemm":
-		return bench.GEMM(dev, c, f.rows, f.load.BF16)
-	case "attention":
-		return bench.Attention(dev, c, f.load.Batch, f.load.Prompt)
-	case "adamw":
-		return bench.AdamW(dev, c)
-	case "decode":
-		return bench.Decode(dev, f.shape, f.load)
-	case "prefill":
-		return bench.Prefill(dev, f.shape, f.load)
-	case "train":
-		return bench.Train(dev, f.shape, f.load)
-	case "step":
-		return bench.Step(dev, f.shape, f.load)
-	case "tokenize":
+	if what == "tokenize" {
 		if err := required("--model", f.model); err != nil {
 			return nil, err
 		}
@@ -122,7 +104,11 @@ func (f *benchFlags) cases(dev *kernels.Device, what string) ([]bench.Case, erro
 		}
 		return bench.Tokenize(tok), nil
 	}
-	return nil, fmt.Errorf("%w: no benchmark %q; known are %s", errUsage, what, strings.Join(benches, ", "))
+	cases, err := bench.Cases(dev, what, f.shape, f.rows, f.load)
+	if errors.Is(err, bench.ErrUnknown) {
+		err = fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return cases, err
 }
 
 func printBench(w io.Writer, rows []bench.Result, asJSON bool) error {

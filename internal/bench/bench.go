@@ -70,23 +70,53 @@ type round struct {
 	values     []float64
 }
 
-// Measure times the cases in interleaved rounds. Where fewer rounds than wanted were undisturbed, the results are medians of all rounds
-// and say so in Disturbed.
-func Measure(ctx context.Context, dev *kernels.Device, cases []Case, o Options) ([]Result, error) {
-	if o.Rounds < 1 || o.MinTime < 0 {
-		return nil, fmt.Errorf("bench: %d rounds of %v: want at least 1, and no negative time", o.Rounds, o.MinTime)
+// Series times cases round by round.
+type Series struct {
+	dev     *kernels.Device
+	cases   []Case
+	repeat  []int // runs of each case in a round
+	options Options
+}
+
+// NewSeries runs each case once, to warm it and to learn how often a round repeats it. Options.Rounds plays no part. The caller closes the cases.
+func NewSeries(ctx context.Context, dev *kernels.Device, cases []Case, o Options) (*Series, error) {
+	if o.MinTime < 0 {
+		return nil, fmt.Errorf("bench: minimal time %v: want none or a positive one", o.MinTime)
 	}
-	repeat := make([]int, len(cases))
-	for i, c := range cases {
+	s := &Series{dev: dev, cases: cases, options: o}
+	for _, c := range cases {
 		start := time.Now()
 		if err := c.Run(ctx); err != nil {
 			return nil, fmt.Errorf("bench: %s: %w", c.Name, err)
 		}
-		repeat[i] = 1 + int(o.MinTime/max(time.Since(start), time.Microsecond))
+		s.repeat = append(s.repeat, 1+int(o.MinTime/max(time.Since(start), time.Microsecond)))
+	}
+	return s, nil
+}
+
+// Round times each case once, the machine's limits beside. It does not judge who else was at work.
+func (s *Series) Round(ctx context.Context) ([]Result, error) {
+	r, err := s.round(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.others = 0
+	return results(s.dev, s.cases, []round{r}, Options{Rounds: 1, BF16: s.options.BF16}), nil
+}
+
+// Measure times the cases in interleaved rounds. Where fewer rounds than wanted were undisturbed, the results are medians of all rounds
+// and say so in Disturbed.
+func Measure(ctx context.Context, dev *kernels.Device, cases []Case, o Options) ([]Result, error) {
+	if o.Rounds < 1 {
+		return nil, fmt.Errorf("bench: %d rounds: want at least 1", o.Rounds)
+	}
+	s, err := NewSeries(ctx, dev, cases, o)
+	if err != nil {
+		return nil, err
 	}
 	var rounds []round
 	for clean := 0; clean < o.Rounds && clean+2*o.Rounds-len(rounds) >= o.Rounds && len(rounds) < 2*o.Rounds; {
-		r, err := oneRound(ctx, dev, cases, repeat, o.dtype())
+		r, err := s.round(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -98,25 +128,25 @@ func Measure(ctx context.Context, dev *kernels.Device, cases []Case, o Options) 
 	return results(dev, cases, rounds, o), nil
 }
 
-func oneRound(ctx context.Context, dev *kernels.Device, cases []Case, repeat []int, dtype string) (round, error) {
+func (s *Series) round(ctx context.Context) (round, error) {
 	var r round
 	var err, err2 error
-	w := watch()
-	r.peak, err = dev.Measure(dtype, 0.05)
-	r.copy, err2 = dev.Measure(kernels.PeakCopy, 0.1)
+	w := Watch()
+	r.peak, err = s.dev.Measure(s.options.dtype(), 0.05)
+	r.copy, err2 = s.dev.Measure(kernels.PeakCopy, 0.1)
 	if err := errors.Join(err, err2); err != nil {
 		return r, err
 	}
-	for i, c := range cases {
+	for i, c := range s.cases {
 		start := time.Now()
-		for range repeat[i] {
+		for range s.repeat[i] {
 			if err := c.Run(ctx); err != nil {
 				return r, fmt.Errorf("bench: %s: %w", c.Name, err)
 			}
 		}
-		r.values = append(r.values, c.Work*float64(repeat[i])/time.Since(start).Seconds())
+		r.values = append(r.values, c.Work*float64(s.repeat[i])/time.Since(start).Seconds())
 	}
-	r.others = w.others()
+	r.others = w.Others()
 	return r, nil
 }
 

@@ -2,13 +2,20 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/gor1/gor1/kernels"
+	"github.com/gor1/gor1/model"
 )
 
 func openCPU(t *testing.T) *kernels.Device {
@@ -101,8 +108,88 @@ func TestEveryCaseRuns(t *testing.T) {
 		}
 		require.NoError(t, CloseAll(cases))
 	}
+	for _, name := range Kinds() {
+		cases, err := Cases(dev, name, "1m", []int{2}, l)
+		require.NoError(t, err)
+		require.NotEmpty(t, cases)
+		require.NoError(t, CloseAll(cases))
+	}
+	_, err = Cases(dev, "luck", "1m", nil, l)
+	require.ErrorIs(t, err, ErrUnknown)
 	_, err = Decode(dev, "1m", Load{})
 	require.ErrorContains(t, err, "want at least 1 of each")
+}
+
+// A step without groups has work to do, and a shared prompt leaves less.
+func TestStepLoads(t *testing.T) {
+	dev := openCPU(t)
+	for _, l := range []Load{{Batch: 1, Prompt: 40, New: 3, Prompts: 1, Group: 1}, {Batch: 1, Prompt: 40, New: 3, Prompts: 1, Group: 6, SharePrompt: true}} {
+		cases, err := Step(dev, "1m", l)
+		require.NoError(t, err)
+		series, err := NewSeries(context.Background(), dev, cases, Options{})
+		require.NoError(t, err)
+		got, err := series.Round(context.Background())
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		require.Positive(t, got[0].Value)
+		require.Empty(t, got[0].Disturbed)
+		require.NoError(t, CloseAll(cases))
+	}
+	whole, shared := Load{Prompt: 40, New: 3, Prompts: 1, Group: 6}, Load{Prompt: 40, New: 3, Prompts: 1, Group: 6, SharePrompt: true}
+	k := costs{params: 10, head: 4}
+	require.InDelta(t, 6*(40*12+3*20)*3, stepStages(k, whole)[1].FLOPs, 1e-9)
+	require.InDelta(t, (40*12+6*3*20)*3, stepStages(k, shared)[1].FLOPs, 1e-9)
+}
+
+// The written folder is the model that is timed, and says what it answers.
+func TestWrite(t *testing.T) {
+	dev := openCPU(t)
+	dir := filepath.Join(t.TempDir(), "1m")
+	require.NoError(t, Write(context.Background(), dev, "1m", dir))
+	m, err := model.Load(dev, dir, model.Options{})
+	require.NoError(t, err)
+	defer m.Close()
+	timed, err := fresh(dev, "1m", Load{Batch: 1, Prompt: 9, New: 1, Prompts: 1, Group: 1})
+	require.NoError(t, err)
+	defer timed.Close()
+	for i, p := range m.Params() {
+		got, err := p.Values()
+		require.NoError(t, err)
+		want, err := timed.Params()[i].Values()
+		require.NoError(t, err)
+		require.Equal(t, want, got, p.Name)
+	}
+	var probe struct {
+		IDs  []int32   `json:"ids"`
+		LogP []float32 `json:"logp"`
+	}
+	text, err := os.ReadFile(filepath.Join(dir, Probe))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &probe))
+	require.Len(t, probe.LogP, len(probe.IDs)-1)
+	require.Less(t, slices.Max(probe.LogP), float32(0))
+}
+
+// Work of processes that are named is not others'.
+func TestWatch(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what others do is known on Linux only")
+	}
+	cmd := exec.Command("sh", "-c", "echo; while :; do :; done")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	_, err = out.Read(make([]byte, 1))
+	require.NoError(t, err)
+	named, alone := Watch(cmd.Process.Pid), Watch()
+	for i := range 300 { // until the clock of the system has counted some of it
+		time.Sleep(10 * time.Millisecond)
+		if i >= 20 && named.Others() < alone.Others() {
+			return
+		}
+	}
+	t.Fatal("a named process counts as another")
 }
 
 type lettersOnly struct{}

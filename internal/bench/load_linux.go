@@ -29,27 +29,42 @@ func busy() time.Duration {
 	return sum
 }
 
-// own is this process's processor time.
-func own() time.Duration {
+// own is the processor time of this process and of the given ones that live.
+func own(pids []int) time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	sum := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	for _, pid := range pids {
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil {
+			continue
+		}
+		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:]) // from the third on: state is 0, utime 11, stime 12
+		for _, f := range fields[11:13] {
+			n, _ := strconv.ParseInt(string(f), 10, 64)
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum
 }
 
-type watcher struct {
+// Watcher sees what others take of the machine.
+type Watcher struct {
 	start     time.Time
+	pids      []int
 	busy, own time.Duration
 }
 
-func watch() watcher { return watcher{time.Now(), busy(), own()} }
+// Watch begins to watch. The work of this process and of the processes of the given numbers is not others'.
+func Watch(pids ...int) Watcher { return Watcher{time.Now(), pids, busy(), own(pids)} }
 
-// others is the share of the machine's cores that others took since the watch began; -1: not known.
-func (w watcher) others() float64 {
+// Others is the share of the machine's cores that others took since the watch began; -1: not known.
+func (w Watcher) Others() float64 {
 	now := busy()
 	if now == 0 {
 		return -1
 	}
-	return max(0, float64((now-w.busy)-(own()-w.own))/(float64(time.Since(w.start))*float64(runtime.NumCPU())))
+	return max(0, float64((now-w.busy)-(own(w.pids)-w.own))/(float64(time.Since(w.start))*float64(runtime.NumCPU())))
 }

@@ -2,9 +2,11 @@
 
 package bench
 
-type watcher struct{}
+// Watcher sees what others take of the machine.
+type Watcher struct{}
 
-func watch() watcher { return watcher{} }
+// Watch begins to watch. The work of this process and of the processes of the given numbers is not others'.
+func Watch(...int) Watcher { return Watcher{} }
 
-// others is -1: what other processes do is not known here.
-func (watcher) others() float64 { return -1 }
+// Others is -1: what other processes do is not known here.
+func (Watcher) Others() float64 { return -1 }

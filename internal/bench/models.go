@@ -19,6 +19,7 @@ import (
 type Load struct {
 	Batch, Prompt, New, Prompts, Group int
 	BF16                               bool // the model computes in bf16
+	SharePrompt                        bool // a step trains the prompt of a group once
 }
 
 func (l Load) check() error {
@@ -218,15 +219,19 @@ func (c codec) Encode(text string) ([]int32, error) {
 
 func (codec) Decode([]int32) string { return "" }
 
-// Step is a whole GRPO step (DAPO's setting: no reference model): Prompts prompts, Group samples of New tokens each, none of which ends
-// early, rewards that differ inside each group, forward, backward, AdamW. Its tokens are the new ones.
+// Step is a whole GRPO step (DAPO's setting: no reference model): rollout of Prompts prompts, Group samples of New tokens each, none of
+// which ends early, rewards that differ inside each group, advantages, loss, backward, AdamW. Its tokens are the new ones. A sample
+// without a group has its reward as advantage: the group's mean would leave nothing to train.
 func Step(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	m, err := fresh(dev, shape, l)
 	if err != nil {
 		return nil, err
 	}
 	config := grpo.DAPO()
-	config.LearningRate = 1e-9
+	config.LearningRate, config.SharePrompt = 1e-9, l.SharePrompt
+	if l.Group == 1 {
+		config.Advantages = grpo.Outcome(func(rewardsPG [][]float64) [][]float64 { return rewardsPG })
+	}
 	trainer, err := grpo.New(m, nil, config)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
@@ -236,19 +241,31 @@ func Step(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	for i := range problems {
 		problems[i].Prompt = strconv.Itoa(i)
 	}
-	k, seqs, n := costsOf(m.Config(), l.BF16), float64(l.Prompts*l.Group), float64(l.Prompt+l.New)
-	one := Case{
-		Name: fmt.Sprintf("step %s prompts %d group %d prompt %d new %d", shape, l.Prompts, l.Group, l.Prompt, l.New), Unit: "tokens/s", Work: seqs * float64(l.New),
+	return []Case{{
+		Name: fmt.Sprintf("step %s prompts %d group %d prompt %d new %d%s", shape, l.Prompts, l.Group, l.Prompt, l.New, map[bool]string{true: " shared"}[l.SharePrompt]),
+		Unit: "tokens/s", Work: float64(l.Prompts * l.Group * l.New), Stages: stepStages(costsOf(m.Config(), l.BF16), l),
 		Run:   func(ctx context.Context) error { return grpoStep(ctx, engine, trainer, problems, l.Group) },
 		Close: func() error { return errors.Join(trainer.Close(), m.Close()) },
+	}}, nil
+}
+
+// stepStages are a GRPO step's: prompts once into the cache, the rollout's tokens one by one, the training pass, whose head sees the new
+// tokens only, AdamW.
+func stepStages(k costs, l Load) []Stage {
+	prompts, seqs, prompt, fresh := float64(l.Prompts), float64(l.Prompts*l.Group), float64(l.Prompt), float64(l.New)
+	body := k.params - k.head
+	onePrompt := prompt * (2*body + k.attention*(prompt+1)/2)
+	trained := seqs
+	if l.SharePrompt {
+		trained = prompts
 	}
-	prefill := float64(l.Prompts*l.Prompt) * (2*(k.params-k.head) + k.attention*float64(l.Prompt+1)/2)
-	one.Stages = append(training(k, seqs, n), Stage{FLOPs: prefill, Bytes: k.weightBytes})
+	forward := trained*onePrompt + seqs*fresh*(2*k.params+k.attention*(prompt+(fresh+1)/2))
+	stages := []Stage{{FLOPs: prompts * onePrompt, Bytes: k.weightBytes}, {FLOPs: 3 * forward}, {Bytes: 32 * k.params}}
 	for i := range l.New {
-		keys := float64(l.Prompt + i + 1)
-		one.Stages = append(one.Stages, Stage{FLOPs: seqs * (2*k.params + k.attention*keys), Bytes: k.weightBytes + float64(l.Prompts)*float64(l.Prompt)*k.cacheBytes + seqs*float64(i+1)*k.cacheBytes})
+		keys := prompt + float64(i+1)
+		stages = append(stages, Stage{FLOPs: seqs * (2*k.params + k.attention*keys), Bytes: k.weightBytes + (prompts*prompt+seqs*float64(i+1))*k.cacheBytes})
 	}
-	return []Case{one}, nil
+	return stages
 }
 
 func grpoStep(ctx context.Context, engine *sampling.Engine, trainer *grpo.Trainer, problems []reward.Problem, group int) error {
@@ -258,7 +275,7 @@ func grpoStep(ctx context.Context, engine *sampling.Engine, trainer *grpo.Traine
 	}
 	for i := range groups {
 		for j := range groups[i].Samples {
-			groups[i].Samples[j].Score = reward.Scored(float64(j % 3))
+			groups[i].Samples[j].Score = reward.Scored(float64(1 + j%3))
 		}
 	}
 	_, err = trainer.Step(ctx, groups)

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,11 +26,14 @@ var shapes = map[string]model.Config{
 	},
 }
 
+// ErrUnknown marks errors of a name that is not in the tables.
+var ErrUnknown = errors.New("bench")
+
 // Shape returns the model of a name, for at least the given number of positions.
 func Shape(name string, positions int) (model.Config, error) {
 	c, ok := shapes[name]
 	if !ok {
-		return c, fmt.Errorf("bench: no shape %q; known are %s", name, strings.Join(slices.Sorted(maps.Keys(shapes)), ", "))
+		return c, fmt.Errorf("%w: no shape %q; known are %s", ErrUnknown, name, strings.Join(slices.Sorted(maps.Keys(shapes)), ", "))
 	}
 	c.TieEmbeddings, c.NormEps, c.InitializerRange = true, 1e-6, 0.02
 	c.BOS, c.PAD, c.MaxPositions = -1, -1, positions
