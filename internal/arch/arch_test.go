@@ -49,6 +49,7 @@ var rooms = map[string][]string{
 	"cmd/r1":                 {"*"},
 	"kernels/libtorch":       {"kernels/internal/native"},
 	"internal/bench":         {"grpo", "kernels", "model", "optim", "reward", "sampling", "sft"},
+	"bench/compare":          {"internal/bench", "kernels"},
 	// The bench of the whole recipe shows a line of stages: it is the examples', and only they import it.
 	"examples/r1zero":     {"*"},
 	"examples/pyreward":   {"reward", "reward/remote"},

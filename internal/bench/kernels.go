@@ -12,22 +12,31 @@ import (
 // streamed is how many bytes of weights a product goes through in one run, so that no cache holds them from run to run.
 const streamed = 64 << 20
 
-// GEMM are products of M rows with the weights of a shape: queries, gate, down, head. The limit of few rows is the copy rate, which a
+// Product is a weight of a shape: N outputs of K inputs.
+type Product struct {
+	Name string
+	N, K int
+}
+
+// Products are the weights that [GEMM] times: queries, gate, down, head.
+func Products(c model.Config) []Product {
+	return []Product{
+		{"q", c.Heads * c.HeadDim, c.HiddenSize}, {"gate", c.IntermediateSize, c.HiddenSize},
+		{"down", c.HiddenSize, c.IntermediateSize}, {"head", c.VocabSize, c.HiddenSize},
+	}
+}
+
+// GEMM are products of M rows with the [Products] of a shape. The limit of few rows is the copy rate, which a
 // product that only reads can pass.
 func GEMM(dev *kernels.Device, c model.Config, rows []int, bf16 bool) (cases []Case, err error) {
 	size := 4.0 // bytes of a weight
 	if bf16 {
 		size = 2
 	}
-	for _, w := range []struct {
-		name string
-		n, k int
-	}{
-		{"q", c.Heads * c.HeadDim, c.HiddenSize}, {"gate", c.IntermediateSize, c.HiddenSize}, {"down", c.HiddenSize, c.IntermediateSize}, {"head", c.VocabSize, c.HiddenSize},
-	} {
-		copies := make([]*kernels.Param, 1+streamed/(4*w.n*w.k))
+	for _, w := range Products(c) {
+		copies := make([]*kernels.Param, 1+streamed/(4*w.N*w.K))
 		for i := range copies {
-			if copies[i], err = dev.NewParam(w.name, noise(w.n*w.k), w.n, w.k); err != nil {
+			if copies[i], err = dev.NewParam(w.Name, noise(w.N*w.K), w.N, w.K); err != nil {
 				return nil, errors.Join(err, free(copies[:i]), CloseAll(cases))
 			}
 			if bf16 {
@@ -37,11 +46,11 @@ func GEMM(dev *kernels.Device, c model.Config, rows []int, bf16 bool) (cases []C
 			}
 		}
 		for j, m := range rows {
-			flops, bytes := 2*float64(m)*float64(w.n)*float64(w.k), size*float64(w.n*w.k)+4*float64(m*w.n+m*w.k)
+			flops, bytes := 2*float64(m)*float64(w.N)*float64(w.K), size*float64(w.N*w.K)+4*float64(m*w.N+m*w.K)
 			each := float64(len(copies))
 			one := Case{
-				Name: fmt.Sprintf("gemm %s N%d K%d M%d", w.name, w.n, w.k, m), Unit: "GFLOP/s", Work: each * flops / 1e9,
-				Stages: []Stage{{each * flops, each * bytes}}, Run: product(dev, copies, m, w.k),
+				Name: fmt.Sprintf("gemm %s N%d K%d M%d", w.Name, w.N, w.K, m), Unit: "GFLOP/s", Work: each * flops / 1e9,
+				Stages: []Stage{{each * flops, each * bytes}}, Run: product(dev, copies, m, w.K),
 			}
 			if j == 0 {
 				one.Close = func() error { return free(copies) }
