@@ -45,6 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	only := fl.String("only", "", "a regular expression: the units whose name it matches")
 	peers := fl.String("peers", "torch,transformers,trl,llama", "which, comma-separated; llama compiles llama.cpp where it is not yet installed")
 	out := fl.String("out", "compare.jsonl", "the file of the rows in JSON, one a line")
+	models := fl.String("models", "", "the folder of the models, which are written when they are first asked for; empty: gor1/bench-models-1 in the user's cache")
 	python := fl.String("python", "", "an interpreter that has the peers; empty: bench/peers/install makes one")
 	if err := fl.Parse(args); err != nil {
 		return err
@@ -52,15 +53,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if *quick {
 		*rounds, *minTime = 1, 0.01
 	}
+	folder, err := cacheFolder(*models)
+	if err != nil {
+		return err
+	}
 	pattern, err := regexp.Compile(*only)
 	if err != nil {
 		return err
 	}
-	folder, err := os.MkdirTemp("", "r1-compare-*")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	r := &runner{rounds: *rounds, shared: map[string]*worker{}, log: stderr, folder: modelIn(ctx, folder)}
 	defer r.close()
 	wanted := strings.Split(*peers, ",")
@@ -73,6 +73,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	list := slices.DeleteFunc(units(strings.Split(*shapes, ","), *minTime), func(u unit) bool { return !pattern.MatchString(u.name) })
+	if *quick {
+		list = shortened(list)
+	}
 	return r.all(ctx, list, wanted, stdout, file)
 }
 
@@ -132,6 +135,15 @@ func (r *runner) locate(python string, wanted []string) (err error) {
 	}
 	r.python = strings.TrimSpace(string(text))
 	return nil
+}
+
+// cacheFolder is where models are kept between runs.
+func cacheFolder(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "gor1", "bench-models-1"), err
 }
 
 // modelIn gives the folders of the shapes' models, each written into dir when it is first asked for.

@@ -149,3 +149,17 @@ func scaling(shape string) unit {
 	one.Group = 1
 	return unit{name: "scaling " + shape, fresh: true, ours: []side{{driver: "ours", request: r}}, theirs: []side{{driver: "ours", request: one}}}
 }
+
+// shortened are the units with one setting of each peer and few tokens.
+func shortened(list []unit) []unit {
+	for i := range list {
+		for _, sides := range [][]side{list[i].ours, list[i].theirs} {
+			for j := range sides {
+				s := &sides[j]
+				s.New = min(s.New, 4)
+				s.settings = s.settings[:min(1, len(s.settings))]
+			}
+		}
+	}
+	return list
+}

@@ -30,7 +30,7 @@ def probe(folder):
 def differ(got, want, dtype):
     """The largest difference of log-probs; an error where it is too large for the same model in another order of sums."""
     worst = max(abs(a - b) for a, b in zip(got, want, strict=True))
-    bound = 1e-3 if dtype == "f32" else 0.1
+    bound = 3e-3 if dtype == "f32" else 0.1  # fp32 leaves room for llama.cpp's cache of f16
     if not worst <= bound:
         raise ValueError(f"not the same model: a log-prob differs by {worst} (bound {bound})")
     return worst
