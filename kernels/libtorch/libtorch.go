@@ -153,7 +153,7 @@ func shimFile(cache string, t Torch) string {
 }
 
 type source struct {
-	name string
+	name string // path, such as cuda/attn.cu
 	text []byte
 }
 
@@ -165,7 +165,7 @@ func sources() []source {
 			return err
 		}
 		text, err := native.Shim.ReadFile(path)
-		all = append(all, source{filepath.Base(path), text})
+		all = append(all, source{strings.TrimPrefix(path, "shim/"), text})
 		return err
 	})
 	if err != nil {

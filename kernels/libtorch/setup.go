@@ -69,7 +69,8 @@ func compile(ctx context.Context, t Torch, shim string, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 	for _, f := range sources() {
-		if err := os.WriteFile(filepath.Join(work, f.name), f.text, 0o644); err != nil {
+		path := filepath.Join(work, filepath.FromSlash(f.name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, f.text, 0o644)); err != nil {
 			return fmt.Errorf("libtorch: %w", err)
 		}
 	}

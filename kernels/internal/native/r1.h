@@ -48,7 +48,8 @@ typedef struct {
 	int32_t isa;     /* R1_ISA_*; anything but AUTO that is not here is an error */
 	int32_t bf16;    /* R1_BF16_* */
 	int32_t fast;    /* 1: leave exact mode where the backend has a faster one */
-	int32_t reserved[11];
+	const char *kernels; /* folder of kernels compiled for the device, or NULL */
+	int32_t reserved[8];
 } r1_options;
 
 typedef struct {

@@ -249,6 +249,15 @@ inline Tensor bits_of(const Tensor &kept, int64_t words)
 	return at::where(at::ge(sum, INT64_C(1) << 31), sum - (INT64_C(1) << 32), sum).to(at::kInt);
 }
 
+inline void check_draw(const views &v, const Tensor &temp, const r1_tensor &cut)
+{
+	WANT(at::ge(temp, 0).all().item<bool>(), "a temperature is negative or no number");
+	if (!cut.p)
+		return;
+	Tensor c = v.f32("cut", cut, 3 * temp.numel()).view({-1, 3});
+	WANT(at::ge(c, 0).all().item<bool>() && at::le(c.select(1, 2), 1).all().item<bool>(), "a top-k, top-p or min-p is out of its range");
+}
+
 inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor mass, r1_tensor x, r1_tensor w, r1_tensor, r1_tensor temp, r1_tensor cut, r1_tensor counter,
                               r1_tensor key, float softcap)
 {
@@ -257,11 +266,9 @@ inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_ten
 		int64_t t = in.t(), words = (in.v() + 31) / 32;
 		Tensor id_out = v.flat("token", token, t, R1_I32), lp_out = v.f32("logp", logp, t), ent_out = v.f32("ent", ent, t), cuts, kept_out, mass_out;
 		host_ints at = v.host("counter", counter, 4 * t), k = v.host("key", key, 2);
-		if (temp.p)
-			WANT(at::ge(in.temp, 0).all().item<bool>(), "a temperature is negative or no number");
+		check_draw(v, in.temp, cut);
 		if (cut.p) {
 			cuts = v.f32("cut", cut, 3 * t).view({t, 3});
-			WANT(at::ge(cuts, 0).all().item<bool>() && at::le(cuts.select(1, 2), 1).all().item<bool>(), "a top-k, top-p or min-p is out of its range");
 			mass_out = v.f32("mass", mass, t);
 			kept_out = v.flat("kept", kept, t * words, R1_I32).view({t, words});
 		}

@@ -24,9 +24,15 @@ extern "C" {
 }
 #pragma GCC visibility pop
 
+namespace shim {
+struct gpu;
+}
+
 struct r1_ctx {
 	at::Device device;
 	int threads;
+	shim::gpu *gpu = nullptr; /* kernels in place of compositions, or none */
+	bool exact = false;
 };
 
 namespace shim {

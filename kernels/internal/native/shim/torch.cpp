@@ -1,15 +1,11 @@
 /* torch.cpp: the libtorch backend's life: contexts, memory, and its table. Compiled once for each libtorch by r1 setup torch. */
-#include "elem.h"
-#include "matrix.h"
-#include "attn.h"
-#include "head.h"
+#include "own.h"
 
 #include <chrono>
 
 #include <unistd.h>
 
 #include <c10/core/Allocator.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 /* of the libtorch that is loaded, which need not be the one whose headers were compiled against */
 extern "C" uint64_t aoti_torch_abi_version();
@@ -34,7 +30,7 @@ inline char *ctx_new(const r1_options *o, r1_ctx **out)
 		at::Device device = o->device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(o->device));
 		c10::InferenceMode inference;
 		at::empty({1}, at::TensorOptions().device(device)); /* says it where the device does not work */
-		*out = new r1_ctx{device, o->threads ? o->threads : own};
+		*out = new r1_ctx{device, o->threads ? o->threads : own, open_gpu(*o), !o->fast};
 		return nullptr;
 	} catch (const c10::Error &e) {
 		return message("open", e.what_without_backtrace());
@@ -46,6 +42,8 @@ inline char *ctx_new(const r1_options *o, r1_ctx **out)
 }
 inline char *ctx_free(r1_ctx *c)
 {
+	if (c)
+		delete c->gpu;
 	delete c;
 	return nullptr;
 }
@@ -65,10 +63,11 @@ inline char *info(r1_ctx *c, r1_info *out)
 		WANT(out, "the result is absent");
 		memset(out, 0, sizeof *out);
 		out->threads = c->threads;
+		out->exact = c->gpu && c->exact;
 		if (c->device.is_cpu())
 			out->memory = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
 		snprintf(out->name, sizeof out->name, "%s", c->device.is_cpu() ? "torch" : c->device.str().c_str());
-		snprintf(out->description, sizeof out->description, "libtorch " TORCH_VERSION " on %s, %d threads", c->device.str().c_str(), c->threads);
+		snprintf(out->description, sizeof out->description, "libtorch " TORCH_VERSION " on %s, %d threads%s", c->device.str().c_str(), c->threads, c->gpu ? gpu::what : "");
 	});
 }
 
@@ -160,7 +159,7 @@ inline char *sync(r1_ctx *c)
 	return entry("sync", c, [&](const views &v) { wait(v); });
 }
 
-/* Packing, graphs, experts and collectives are absent. */
+/* Packing, graphs, experts and collectives are absent; fill puts kernels in the place of compositions. */
 inline r1_api make_table()
 {
 	r1_api a = {};
@@ -176,6 +175,7 @@ inline r1_api make_table()
 	a.attn = attn, a.attn_grad = attn_grad, a.kv_write = kv_write, a.attn_paged = attn_paged;
 	a.head = head, a.head_grad = head_grad, a.head_ext = head_ext, a.head_ext_grad = head_ext_grad, a.head_sample = head_sample, a.head_sample_keep = head_sample_keep;
 	a.sq_norm = sq_norm, a.adamw = adamw;
+	own::fill(a);
 	return a;
 }
 
