@@ -76,7 +76,8 @@ var isaNames = map[string]int32{"": 0, "portable": 1, "avx2": 2, "avx512": 3, "n
 var bf16Names = map[string]int32{"": 0, "fma": 1, "dot": 2, "tile": 3}
 
 // Open opens a device. "cpu" is built in. "torch" (libtorch on the CPU) and "cuda:N" need r1 setup torch once; package libtorch is
-// what it calls. At most one Options may be given.
+// what it calls. A GPU of another kind than before costs about 20 seconds more, in which its kernels are compiled. At most one Options may
+// be given.
 func Open(name string, opts ...Options) (*Device, error) {
 	var o Options
 	if len(opts) > 1 {
@@ -144,7 +145,17 @@ func backend(name, dir string, o native.Options) (*native.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return native.OpenTorch(native.Torch{Lib: in.Lib(), Shim: in.Shim}, o)
+	t := native.Torch{Lib: in.Lib(), Shim: in.Shim}
+	if isCUDA {
+		arch, err := libtorch.Arch(int(o.Device))
+		if err != nil {
+			return nil, err
+		}
+		if t.Kernels, err = libtorch.Kernels(context.Background(), in, arch, libtorch.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	return native.OpenTorch(t, o)
 }
 
 func lookup(field, value string, names map[string]int32) (int32, error) {

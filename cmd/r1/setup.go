@@ -27,12 +27,14 @@ func newSetup() *cobra.Command {
 func newSetupTorch() *cobra.Command {
 	var dir, python string
 	var download bool
+	var archs []string
 	cmd := &cobra.Command{
 		Use:   "torch",
-		Short: "Compile the libtorch backend, for --device torch",
+		Short: "Compile the libtorch backend, for --device torch and cuda:N",
 		Long: "Finds libtorch (--torch, else the folder in LIBTORCH, else the torch of --python), compiles the backend for it with a C++ compiler (CXX,\n" +
-			"else g++; about 10 seconds) into the user's cache, and opens it once. Without --download no network is used.",
-		Example: "  r1 setup torch\n  r1 setup torch --torch venv/lib/python3.12/site-packages/torch\n  r1 setup torch --download",
+			"else g++; about 10 seconds) into the user's cache, and opens it once. Without --download no network is used.\n\n" +
+			"CUDA kernels are compiled when a GPU is first opened, or ahead by --cuda-arch, with the NVRTC of libtorch's packages; no GPU is needed.",
+		Example: "  r1 setup torch\n  r1 setup torch --torch venv/lib/python3.12/site-packages/torch\n  r1 setup torch --download\n  r1 setup torch --cuda-arch sm_90a,sm_100",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := libtorch.Options{Compiler: os.Getenv("CXX"), Progress: func(m string) { fmt.Fprintln(cmd.ErrOrStderr(), m) }}
@@ -44,6 +46,11 @@ func newSetupTorch() *cobra.Command {
 			in, err := libtorch.Setup(cmd.Context(), t, o)
 			if err != nil {
 				return err
+			}
+			for _, arch := range archs {
+				if _, err := libtorch.Kernels(cmd.Context(), in, arch, o); err != nil {
+					return err
+				}
 			}
 			dev, err := kernels.Open("torch", kernels.Options{LibTorch: in.Dir})
 			if err != nil {
@@ -57,6 +64,7 @@ func newSetupTorch() *cobra.Command {
 	cmd.Flags().StringVar(&dir, "torch", "", "folder of libtorch, or of a Python environment with torch 2.11 or newer")
 	cmd.Flags().StringVar(&python, "python", "python3", "Python to ask for torch, and to download with")
 	cmd.Flags().BoolVar(&download, "download", false, "install torch's wheel by pip into the user's cache (530 MB; 1.3 GB on disk; for the CPU)")
+	cmd.Flags().StringSliceVar(&archs, "cuda-arch", nil, "compile the CUDA kernels ahead for these architectures, such as sm_80, sm_90a or sm_100")
 	return cmd
 }
 

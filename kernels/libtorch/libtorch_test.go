@@ -100,7 +100,7 @@ func TestSetup(t *testing.T) {
 	torch, err := libtorch.At(fake(t, "2.12.3"))
 	require.NoError(t, err)
 	compiler := filepath.Join(t.TempDir(), "c++")
-	put(t, compiler, "#!/bin/sh\nset -e\nls r1.h r1.map shim.h elem.h matrix.h attn.h head.h torch.cpp >/dev/null\necho \"$@\" >>"+filepath.Join(dir, "calls")+"\nfor last; do :; done\ncase \"$*\" in *-shared*) cp torch.cpp libr1.so;; esac\n")
+	put(t, compiler, "#!/bin/sh\nset -e\nls r1.h r1.map shim.h elem.h matrix.h attn.h head.h own.h driver.h torch.cpp cuda/gpu.h cuda/attn.cu >/dev/null\necho \"$@\" >>"+filepath.Join(dir, "calls")+"\nfor last; do :; done\ncase \"$*\" in *-shared*) cp torch.cpp libr1.so;; esac\n")
 	var said []string
 	o := libtorch.Options{Compiler: compiler, Progress: func(m string) { said = append(said, m) }}
 	made, err := libtorch.Setup(context.Background(), torch, o)

@@ -103,11 +103,16 @@ func call(ctx context.Context, dir, name string, args ...string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	lines := strings.Split(strings.TrimSpace(said.String()), "\n")
-	return fmt.Errorf("%s: %w\n%s", name, err, strings.Join(lines[:min(len(lines), 12)], "\n"))
+	return fmt.Errorf("%s: %w\n%s", name, err, firstLines(said.String()))
 }
 
-// replace writes a small file whole or not at all.
+// firstLines is the beginning of what a compiler said.
+func firstLines(said string) string {
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	return strings.Join(lines[:min(len(lines), 12)], "\n")
+}
+
+// replace writes a file whole or not at all.
 func replace(path string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "new-")
 	if err != nil {

@@ -48,6 +48,10 @@ func (b *Backend) open(o Options) (*Backend, error) {
 	if o.Fast {
 		opt.fast = 1
 	}
+	if o.kernels != "" {
+		opt.kernels = C.CString(o.kernels)
+		defer C.free(unsafe.Pointer(opt.kernels))
+	}
 	if err := b.done(C.call_ctx_new(b.api, &opt, &b.ctx)); err != nil {
 		return nil, err
 	}

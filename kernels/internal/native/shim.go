@@ -10,6 +10,7 @@ var Shim embed.FS
 
 // Torch says which libtorch and which compiled shim to load.
 type Torch struct {
-	Lib  string // folder of libtorch_cpu.so
-	Shim string // the shim's file
+	Lib     string // folder of libtorch_cpu.so
+	Shim    string // the shim's file
+	Kernels string // folder of the kernels compiled for the device; "": none
 }

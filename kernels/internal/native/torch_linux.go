@@ -8,7 +8,6 @@ package native
 import "C"
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -57,9 +56,9 @@ func OpenTorch(t Torch, o Options) (*Backend, error) {
 	}
 	b := &Backend{turns: make(chan struct{}, 1)}
 	if m := C.torch_open(shim, &b.api); m != nil {
-		defer C.free(unsafe.Pointer(m))
-		return nil, errors.New(C.GoString(m))
+		return nil, message(m)
 	}
+	o.kernels = t.Kernels
 	return b.open(o)
 }
 
@@ -69,8 +68,7 @@ func load(path string) (unsafe.Pointer, error) {
 	var m *C.char
 	handle := C.torch_load(name, &m)
 	if handle == nil {
-		defer C.free(unsafe.Pointer(m))
-		return nil, errors.New(C.GoString(m))
+		return nil, message(m)
 	}
 	return handle, nil
 }
@@ -80,8 +78,7 @@ func CUDADevices() (int, error) {
 	var m *C.char
 	n := C.torch_cuda_devices(&m)
 	if m != nil {
-		defer C.free(unsafe.Pointer(m))
-		return 0, errors.New(C.GoString(m))
+		return 0, message(m)
 	}
 	return int(n), nil
 }

@@ -96,6 +96,7 @@ const (
 type Options struct {
 	Device, Threads, ISA, BF16 int32
 	Fast                       bool
+	kernels                    string // r1_options.kernels, from Torch
 }
 
 // Info is r1_info of r1.h.
