@@ -83,3 +83,19 @@ func TestKernelsRefused(t *testing.T) {
 	_, err = libtorch.Arch(1000)
 	require.ErrorContains(t, err, "NVIDIA driver") // there is none, or it has no such device
 }
+
+// The kernels' text runs on the host: products have the bits of one chain of fma, attention those of its decoding row by row; and the
+// emulator shows a barrier that is missing, or that some threads never reach.
+func TestKernelsEmulated(t *testing.T) {
+	compiler, err := exec.LookPath("g++")
+	if err != nil || runtime.GOOS != "linux" {
+		t.Skip("the kernels are emulated on Linux, by g++; to run this test there: apt-get install g++")
+	}
+	program := filepath.Join(t.TempDir(), "emulate")
+	said, err := exec.Command(compiler, "-std=c++20", "-O1", "-DR1_EMULATE", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Werror",
+		"-I../internal/native/shim", "testdata/emulate.cpp", "-o", program).CombinedOutput()
+	require.NoError(t, err, string(said))
+	said, err = exec.Command(program).CombinedOutput()
+	require.NoError(t, err, string(said))
+	require.Equal(t, "emulated\n", string(said))
+}

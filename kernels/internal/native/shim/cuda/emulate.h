@@ -18,7 +18,7 @@
 
 #include <ucontext.h>
 
-#define KERNEL(name, type) static void name(const type a)
+#define KERNEL(name, type) [[maybe_unused]] static void name(const type a)
 #define DEVICE static inline
 #define SHARED static __attribute__((section("r1_shared")))
 

@@ -16,8 +16,10 @@ typedef unsigned long long u64;
 #define KERNEL(name, type) extern "C" __global__ void __launch_bounds__(256) name(const type a)
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
+#ifndef INFINITY /* NVRTC has no math.h */
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fffffff)
+#endif
 DEVICE void barrier() { __syncthreads(); }
 /* the value of the lane whose number differs by the bits of m; all 16 lanes call it */
 DEVICE float lane_xor(float x, int m) { return __shfl_xor_sync(0xffffu << (threadIdx.x & 16), x, m, 16); }

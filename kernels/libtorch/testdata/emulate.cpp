@@ -1,0 +1,160 @@
+/* The emulator's own tests, and kernels run by it against plain loops. Built without libtorch. Prints one line; aborts where a check fails. */
+#undef NDEBUG
+#include <cassert>
+#include <cstdio>
+
+#include "cuda/args.h"
+#include "cuda/emulate.h"
+
+namespace emulated {
+#include "cuda/gpu.h"
+#include "cuda/gemm.cu"
+#include "cuda/attn.cu"
+
+struct probe {
+	float *out;
+};
+
+/* as lane_sum should */
+KERNEL(sums, probe)
+{
+	float s = lane_sum(1.0f / (float)(threadIdx.x + 1));
+	a.out[blockIdx.x * blockDim.x + threadIdx.x] = s;
+}
+/* each thread reads what its neighbour writes, with and without a barrier between */
+KERNEL(races, probe)
+{
+	SHARED float s[64];
+	s[threadIdx.x] = (float)threadIdx.x;
+	a.out[blockIdx.x * 64 + threadIdx.x] = s[(threadIdx.x + 1) % 64];
+}
+KERNEL(waits, probe)
+{
+	SHARED float s[64];
+	s[threadIdx.x] = (float)threadIdx.x;
+	barrier();
+	a.out[blockIdx.x * 64 + threadIdx.x] = s[(threadIdx.x + 1) % 64];
+}
+KERNEL(hangs, probe)
+{
+	if (threadIdx.x < 32)
+		barrier();
+	(void)a;
+}
+KERNEL(hangs_in_lanes, probe)
+{
+	if (threadIdx.x < 8)
+		a.out[0] = lane_sum(1.0f);
+}
+
+template <class A> void run(void (*kernel)(A), const A &args, index3 grid, int threads)
+{
+	static void (*at_hand)(A);
+	at_hand = kernel;
+	emulate("probe", [](const void *a) { at_hand(*static_cast<const A *>(a)); }, &args, grid, threads);
+}
+template <class A> std::string fails(void (*kernel)(A), const A &args)
+{
+	try {
+		run(kernel, args, {1, 1, 1}, 64);
+	} catch (const std::logic_error &e) {
+		return e.what();
+	}
+	return "nothing";
+}
+
+static void emulator()
+{
+	std::vector<float> out(128);
+	probe p = {out.data()};
+	run(sums, p, {2, 1, 1}, 64);
+	float x[16];
+	for (int i = 0; i < 16; i++)
+		x[i] = 1.0f / (float)(i + 1);
+	for (int w = 8; w; w /= 2)
+		for (int i = 0; i < w; i++)
+			x[i] = x[i] + x[i + w];
+	for (int i = 0; i < 16; i++)
+		assert(out[(size_t)i] == x[0] && out[64 + (size_t)i] == x[0]);
+	run(waits, p, {2, 1, 1}, 64);
+	for (int i = 0; i < 128; i++)
+		assert(out[(size_t)i] == (float)((i + 1) % 64));
+	run(races, p, {2, 1, 1}, 64);
+	assert(std::isnan(out[0]) && out[64] == 1); /* forwards nothing was written yet, backwards it was */
+	assert(fails(hangs, p) == "probe: some threads of a block are at a barrier, others not");
+	assert(fails(hangs_in_lanes, p) == "probe: some of 16 lanes are at an exchange, others not");
+	run(waits, p, {2, 1, 1}, 64); /* and goes on */
+	assert(out[5] == 6);
+}
+
+static std::vector<float> values(size_t n, unsigned seed)
+{
+	std::vector<float> v(n);
+	for (float &x : v)
+		x = (float)((seed = seed * 1664525u + 1013904223u) >> 8) / 8388608.0f - 1;
+	return v;
+}
+
+/* each output is one chain of fma */
+static void product(i64 m, i64 n, i64 k)
+{
+	std::vector<float> x = values((size_t)(m * k), 1), w = values((size_t)(n * k), 2), bias = values((size_t)n, 3), y((size_t)(m * n));
+	gemm_args g;
+	g.c = y.data(), g.a = x.data(), g.b = w.data(), g.bias = bias.data(), g.m = m, g.n = n, g.k = k, g.a_m = k, g.a_k = 1, g.b_k = 1, g.b_n = k;
+	run(r1_gemm, g, {(unsigned)((n + 63) / 64), (unsigned)((m + 63) / 64), 1}, 256);
+	for (i64 i = 0; i < m; i++)
+		for (i64 j = 0; j < n; j++) {
+			float s = 0;
+			for (i64 l = 0; l < k; l++)
+				s = fmaf(x[(size_t)(i * k + l)], w[(size_t)(j * k + l)], s);
+			assert(y[(size_t)(i * n + j)] == s + bias[(size_t)j]);
+		}
+}
+
+/* one sequence of t rows: packed, it is the definition, and over pages, a row at a time, it has the same bits */
+static void attention(int t, int h, int g, int d, int window)
+{
+	std::vector<float> q = values((size_t)(t * h * d), 4), k = values((size_t)(t * g * d), 5), v = values((size_t)(t * g * d), 6), o(q.size()), lse((size_t)(t * h)), decoded(q.size());
+	int segs[] = {0, t, -1}, slots = 16;
+	attn_args a;
+	a.o = o.data(), a.lse = lse.data(), a.q = q.data(), a.k = k.data(), a.v = v.data(), a.segs = segs, a.t = t, a.h = h, a.g = g, a.d = d, a.n = 1, a.tile = 3, a.window = window, a.scale = 0.5f;
+	run(r1_attn, a, {(unsigned)((t + 2) / 3), (unsigned)g, 1}, 256);
+	for (int row = 0; row < t; row += 37)
+		for (int head = 0; head < h; head++) {
+			int from = window && row >= window ? row - window + 1 : 0;
+			double sum = 0, want = 0;
+			for (int j = from; j <= row; j++) {
+				double s = 0;
+				for (int i = 0; i < d; i++)
+					s += (double)q[(size_t)((row * h + head) * d + i)] * (double)k[(size_t)((j * g + head * g / h) * d + i)];
+				sum += exp(0.5 * s), want += exp(0.5 * s) * (double)v[(size_t)((j * g + head * g / h) * d)];
+			}
+			assert(fabs(want / sum - (double)o[(size_t)((row * h + head) * d)]) < 1e-5 && fabs(log(sum) - (double)lse[(size_t)(row * h + head)]) < 1e-5);
+		}
+	int pages = (t + slots - 1) / slots; /* in reverse */
+	std::vector<float> kp((size_t)(pages * slots * g * d)), vp(kp.size());
+	std::vector<int> table((size_t)pages);
+	for (int j = 0; j < t; j++) {
+		table[(size_t)(j / slots)] = pages - 1 - j / slots;
+		size_t to = (size_t)((table[(size_t)(j / slots)] * slots + j % slots) * g * d);
+		memcpy(&kp[to], &k[(size_t)(j * g * d)], (size_t)(g * d) * sizeof(float));
+		memcpy(&vp[to], &v[(size_t)(j * g * d)], (size_t)(g * d) * sizeof(float));
+	}
+	a.k = kp.data(), a.v = vp.data(), a.lse = nullptr, a.table = table.data(), a.pages = pages, a.slots = slots, a.t = 1, a.tile = 1;
+	for (int row = 0; row < t; row += 29) {
+		int at[] = {0, row};
+		a.rows = at, a.q = &q[(size_t)(row * h * d)], a.o = &decoded[(size_t)(row * h * d)];
+		run(r1_attn_paged, a, {1, (unsigned)g, 1}, 256);
+		assert(!memcmp(&o[(size_t)(row * h * d)], a.o, (size_t)(h * d) * sizeof(float)));
+	}
+}
+
+} // namespace emulated
+
+int main()
+{
+	emulated::emulator();
+	emulated::product(5, 71, 12), emulated::product(67, 3, 33), emulated::product(1, 1, 1);
+	emulated::attention(300, 3, 1, 10, 0), emulated::attention(530, 2, 2, 16, 0), emulated::attention(530, 2, 1, 20, 270);
+	puts("emulated");
+}
