@@ -211,6 +211,58 @@ func paged(t *testing.T, dev *kernels.Device, q, k, v []float32, n, h, g, d, pag
 	return out
 }
 
+// Rows of sequences that have their first pages in common go through them together; each has the bits it has alone. Prefixes end
+// inside and at chunks of 256 keys, rows come in no order, and some sequences bring several.
+func TestRowsTogetherOverPages(t *testing.T) {
+	const h, g, d, page, width, pages = 6, 2, 20, 16, 40, 400
+	table := make([]int32, 0, 12*width)
+	for i, common := range []int{0, 40, 40, 40, 17, 17, 17, 3, 0, 16, 32, 33} { // pages of the sequence before
+		for p := range width {
+			id := int32(i*31+p*7) % pages
+			if p < common {
+				id = table[(i-1)*width+p]
+			}
+			table = append(table, id)
+		}
+	}
+	var rows []int32
+	for i, r := range [][2]int{{610, 1}, {600, 3}, {639, 1}, {256, 1}, {300, 60}, {290, 1}, {272, 1}, {100, 2}, {0, 1}, {255, 2}, {511, 2}, {528, 9}} { // first position, rows
+		for p := range r[1] {
+			rows = append(rows, int32(i), int32(r[0]+p))
+		}
+	}
+	n := len(rows) / 2
+	fill := func(which, n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(kernels.Uniform([2]uint32{6, uint32(which)}, [4]uint32{uint32(i)})*2 - 1)
+		}
+		return v
+	}
+	q, kv := fill(0, n*h*d), fill(1, pages*page*g*d)
+	for _, threads := range []int{1, 3} {
+		dev, err := kernels.Open("cpu", kernels.Options{Threads: threads})
+		require.NoError(t, err)
+		for _, o := range []kernels.AttnOptions{{Scale: 0.3}, {Scale: 0.3, Window: 270}} {
+			run := func(from, to int) []float32 {
+				out := make([]float32, (to-from)*h*d)
+				require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+					cache := s.FromF32(kv, pages, page, g, d)
+					y := s.PagedAttention(s.FromF32(q[from*h*d:to*h*d], to-from, h, d), cache, cache, s.FromI32(table, len(table)/width, width), s.FromI32(rows[2*from:2*to], to-from, 2), o)
+					return s.Read(y, out)
+				}))
+				return out
+			}
+			var alone []float32
+			for i := range n {
+				alone = append(alone, run(i, i+1)...)
+			}
+			require.Equal(t, bits(alone), bits(run(0, n)), "%d threads, window %d", threads, o.Window)
+		}
+		require.NoError(t, dev.Close())
+	}
+}
+
 // What the sampler reports of a token is what the head computes for it as a target, bit for bit; a draw is a function of its
 // counter, whatever the batch; and draws follow the distribution.
 func TestSampleHead(t *testing.T) { sampleHead(t, openCPU(t)) }

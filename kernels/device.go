@@ -48,6 +48,16 @@ const (
 	PeakCopy = "copy" // bytes read plus written a second
 )
 
+// KVBytesRead is how many bytes of keys and values [Scope.PagedAttention] has read from pages on this device so far. Keys that
+// rows beside one another have in common and take together count once.
+func (d *Device) KVBytesRead() (int64, error) {
+	n, err := d.be.KVRead()
+	if err != nil {
+		return 0, fmt.Errorf("kernels: %s: bytes of keys and values read: %w", d.name, err)
+	}
+	return n, nil
+}
+
 // Stats counts what a device holds.
 type Stats struct {
 	LiveTensors int64 // blocks of memory in use, views not counted

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -254,4 +255,55 @@ func TestSampledLogProbIsTrained(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Sequences that were forked from one prompt read its keys and values once, all of them together; what more of them cost is
+// their own positions: B(s-p), and of those the part of a page that was copied.
+func TestForksReadTheirPromptOnce(t *testing.T) {
+	dev, err := kernels.Open("cpu", kernels.Options{Threads: 2})
+	require.NoError(t, err)
+	small, err := model.Tiny(dev, 3)
+	require.NoError(t, err)
+	c := small.Config()
+	require.NoError(t, small.Close())
+	c.MaxPositions = 512
+	m, err := model.New(dev, c, 3, nil)
+	require.NoError(t, err)
+	const steps = 20
+	read := func(prompt, forks int) (bytes int64) {
+		cache, err := m.NewCache(prompt + forks*(steps+2*model.PageRows))
+		require.NoError(t, err)
+		seqs, ids := make([]*model.Seq, forks), make([][]int32, forks)
+		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+			whole := cache.NewSeq()
+			cache.Extend(s, []*model.Seq{whole}, [][]int32{make([]int32, prompt)})
+			for i := range seqs {
+				seqs[i], ids[i] = cache.Fork(s, whole, prompt), []int32{int32(i)}
+			}
+			return nil
+		}))
+		before, err := dev.KVBytesRead()
+		require.NoError(t, err)
+		for range steps {
+			require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+				cache.Extend(s, seqs, ids)
+				return nil
+			}))
+		}
+		after, err := dev.KVBytesRead()
+		require.NoError(t, err)
+		require.NoError(t, cache.Close())
+		return after - before
+	}
+	position := int64(2 * 4 * c.Layers * c.KVHeads * c.HeadDim)
+	for _, prompt := range []int{256, 400, 416, 427} {
+		one := read(prompt, 1)
+		require.Equal(t, position*steps*(2*int64(prompt)+steps+1)/2, one, "prompt of %d", prompt)
+		own := position * steps * (int64(prompt%model.PageRows)*2 + steps + 1) / 2
+		for _, forks := range []int{2, 5, 40} {
+			require.Equal(t, own*int64(forks-1), read(prompt, forks)-one, "%d forks of a prompt of %d", forks, prompt)
+		}
+	}
+	require.NoError(t, m.Close())
+	require.NoError(t, dev.Close())
 }

@@ -18,6 +18,7 @@ CALL(ctx_new, (const r1_api *api, const r1_options *opt, r1_ctx **out), (opt, ou
 CALL(ctx_free, (const r1_api *api, r1_ctx *c), (c))
 CALL(info, (const r1_api *api, r1_ctx *c, r1_info *out), (c, out))
 CALL(measure, (const r1_api *api, r1_ctx *c, int32_t what, double seconds, double *out), (c, what, seconds, out))
+CALL(kv_read, (const r1_api *api, r1_ctx *c, int64_t *out), (c, out))
 CALL(alloc, (const r1_api *api, r1_ctx *c, int64_t bytes, void **out), (c, bytes, out))
 CALL(release, (const r1_api *api, r1_ctx *c, void *p), (c, p))
 CALL(write, (const r1_api *api, r1_ctx *c, r1_tensor dst, const void *src, int64_t bytes), (c, dst, src, bytes))

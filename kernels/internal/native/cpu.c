@@ -289,7 +289,7 @@ static const r1_api api = {
 	.attn = cpu_attn, .attn_grad = cpu_attn_grad, .kv_write = cpu_kv_write, .attn_paged = cpu_attn_paged,
 	.head = cpu_head, .head_grad = cpu_head_grad, .head_ext = cpu_head_ext, .head_ext_grad = cpu_head_ext_grad,
 	.head_sample = cpu_head_sample, .head_sample_keep = cpu_head_sample_keep,
-	.sq_norm = cpu_sq_norm, .adamw = cpu_adamw, .round16 = cpu_round16, .linear_dw16 = cpu_linear_dw16,
+	.sq_norm = cpu_sq_norm, .adamw = cpu_adamw, .round16 = cpu_round16, .linear_dw16 = cpu_linear_dw16, .kv_read = cpu_kv_read,
 };
 
 char *r1_open(uint32_t abi, const r1_api **out)

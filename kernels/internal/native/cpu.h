@@ -88,6 +88,9 @@ typedef struct {
 	const float *dout, *oin, *lse_in;
 	const int32_t *blocks;   /* block i is rows blocks[i] .. blocks[i+1] */
 	float *state;            /* two floats a row and head */
+	float *parts;            /* closed chunks of each row and head, d + 2 floats each, where chunks are items; or NULL */
+	int64_t chunks;          /* of the longest row, where parts is */
+	int64_t *read;           /* counts bytes of keys and values, or NULL */
 	float *scratch;          /* scratch_worker floats a worker, ATTN_SCRATCH(d) or more */
 	int64_t scratch_worker;
 } attn_args;
@@ -135,7 +138,7 @@ typedef struct {
 	range_fn *gemm, *pack;
 	range_fn *gemm16_fma, *gemm16_dot, *pack16, *words16, *pairs16, *round16;
 	range_fn *rmsnorm, *rmsnorm_dx, *rmsnorm_dw, *rope, *glu, *glu_grad;
-	range_fn *attn, *attn_grad;
+	range_fn *attn, *attn_merge, *attn_grad;
 	range_fn *head_stats, *head_dlogits, *head_draw;
 	range_fn *sq_norm, *adamw;
 	range_fn *peak; /* rounds of the busiest fma loop, peak_flops each */

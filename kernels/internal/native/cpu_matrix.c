@@ -348,6 +348,27 @@ char *cpu_kv_write(r1_ctx *c, r1_tensor kpages, r1_tensor vpages, r1_tensor k, r
 	}
 	return NULL;
 }
+char *cpu_kv_read(r1_ctx *c, int64_t *out)
+{
+	*out = __atomic_load_n(&c->kv_read, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* Few blocks of long rows (one prompt's samples, say) would leave threads idle: then every chunk is closed on its own, all
+ * at once, and they are merged afterwards in the same order. */
+static char *run_attn_paged(r1_ctx *c, attn_args a, int64_t t, int64_t blocks, int64_t longest)
+{
+	int64_t got = 0, chunks = (longest + ATTN_CHUNK - 1) / ATTN_CHUNK, bytes = 4 * t * a.h * chunks * (a.d + 2);
+	if (c->threads > 1 && chunks > 1 && blocks * a.g < 4 * c->threads && bytes <= 32 << 20) {
+		a.chunks = chunks, a.parts = scratch_get(c, bytes, &got);
+		CHECK(a.parts, "attn_paged: out of memory: %lld bytes of scratch", (long long)bytes);
+	}
+	pool_run(c->threads, blocks * a.g * (a.parts ? chunks : 1), 1, c->k->attn, &a);
+	if (a.parts)
+		pool_run(c->threads, t, 1, c->k->attn_merge, &a);
+	scratch_put(c, a.parts, got);
+	return NULL;
+}
 char *cpu_attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r1_tensor vpages, r1_tensor table, r1_tensor at, float scale, int64_t window, float softcap)
 {
 	TRY(check_heads("attn_paged", q, kpages, vpages));
@@ -357,9 +378,11 @@ char *cpu_attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r1_t
 	CHECK(table.nd == 2, "attn_paged: table is not [N,pages]");
 	I32N(at, 2 * q.n[0]);
 	const int32_t *r = at.p, *tab = table.p;
+	int64_t longest = 0; /* keys of a row */
 	for (int64_t t = 0; t < q.n[0]; t++) {
 		CHECK(r[2 * t] >= 0 && r[2 * t] < table.n[0] && r[2 * t + 1] >= 0 && r[2 * t + 1] / kpages.n[1] < table.n[1], "attn_paged: row %lld is (%d, %d), the table [%lld,%lld] of pages of %lld",
 		      (long long)t, r[2 * t], r[2 * t + 1], (long long)table.n[0], (long long)table.n[1], (long long)kpages.n[1]);
+		longest = r[2 * t + 1] >= longest ? r[2 * t + 1] + 1 : longest;
 		for (int64_t p = 0; p <= r[2 * t + 1] / kpages.n[1]; p++) {
 			int32_t page = tab[r[2 * t] * table.n[1] + p];
 			CHECK(page >= 0 && page < kpages.n[0], "attn_paged: page %d of table row %d is outside 0..%lld", page, r[2 * t], (long long)kpages.n[0] - 1);
@@ -379,7 +402,8 @@ char *cpu_attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r1_t
 		run = 0;
 	}
 	room.blocks[blocks] = (int32_t)q.n[0];
-	pool_run(c->threads, blocks * a.g, 1, c->k->attn, &a);
+	a.read = &c->kv_read;
+	char *m = run_attn_paged(c, a, q.n[0], blocks, longest);
 	scratch_put(c, room.p, room.got);
-	return NULL;
+	return m;
 }

@@ -24,6 +24,7 @@ struct r1_ctx {
 	int threads, isa, bf16;
 	range_fn *gemm16, *peak16; /* of the class bf16 */
 	double peak16_flops;
+	int64_t kv_read;      /* bytes, atomic */
 	pthread_mutex_t lock; /* scratch */
 	struct { void *p; int64_t bytes; } scratch[SCRATCH_SLOTS];
 };

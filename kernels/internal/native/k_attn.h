@@ -31,24 +31,20 @@ static inline attn_row attn_at(const attn_args *a, int64_t t)
 	return r;
 }
 
-static inline int64_t attn_key(const attn_args *a, const attn_row *r, int64_t pos)
-{
-	if (r->pages)
-		return (int64_t)r->pages[pos / a->slots] * a->slots + pos % a->slots;
-	return pos < r->parent_len ? r->parent_first + pos : r->first + pos - r->parent_len;
-}
+/* whether two rows are of one sequence */
+static inline int attn_same(const attn_row *x, const attn_row *y) { return x->pages == y->pages && x->first == y->first; }
 
-/* whether two rows have all keys of the chunk at c0 in common, as far as either sees them */
-static inline int attn_same(const attn_args *a, const attn_row *x, const attn_row *y, int64_t c0)
+/* how many keys from c0 on, as far as y sees and the chunk goes, two rows over pages have in common: a multiple of 16, or all */
+static int32_t attn_common(const attn_args *a, const attn_row *x, const attn_row *y, int64_t c0)
 {
-	int64_t end = (x->pos > y->pos ? x->pos : y->pos) + 1;
-	if (end > c0 + ATTN_CHUNK)
-		end = c0 + ATTN_CHUNK;
-	if (x->pages) {
-		int64_t page = c0 / a->slots;
-		return x->pages == y->pages || !memcmp(x->pages + page, y->pages + page, (size_t)((end - 1) / a->slots - page + 1) * sizeof *x->pages);
-	}
-	return x->first == y->first || (x->parent_first == y->parent_first && end <= x->parent_len && end <= y->parent_len);
+	int64_t end = y->pos + 1 < c0 + ATTN_CHUNK ? y->pos + 1 : c0 + ATTN_CHUNK, pos = c0;
+	if (attn_same(x, y))
+		return ATTN_CHUNK;
+	if (!x->pages)
+		return 0;
+	while (pos < end && pos <= x->pos && x->pages[pos / a->slots] == y->pages[pos / a->slots])
+		pos = (pos / a->slots + 1) * a->slots;
+	return pos >= c0 + ATTN_CHUNK ? ATTN_CHUNK : (int32_t)((pos - c0) / 16 * 16);
 }
 
 /* Queries that go through one chunk together. Keys count from the chunk's first. */
@@ -56,8 +52,10 @@ typedef struct {
 	const attn_args *a;
 	float *s, *ds, *turned, *part, *padded; /* of the worker's scratch */
 	int64_t dp;                             /* d rounded up to 16 */
-	attn_row row;                           /* whose keys they are */
+	attn_row row;                           /* of the first */
+	int64_t g;
 	int n;
+	int32_t common;                 /* the first keys, of so many, are the same for all; the others are a sequence's own */
 	int64_t q[ATTN_Q];              /* where a query lies, in floats from a->q */
 	int32_t lo[ATTN_Q], hi[ATTN_Q]; /* the keys it sees */
 	int32_t from, to;               /* what any of them sees, from rounded down to 16 */
@@ -75,61 +73,89 @@ static inline void attn_begin(attn_work *w, const attn_args *a, int worker)
 	w->padded = w->part + ATTN_Q * w->dp;
 }
 
+/* whether a row has more keys in common with the row after it, t, than so many */
+static inline int attn_prefers(const attn_args *a, int64_t t, const attn_row *r, int32_t common, int64_t c0)
+{
+	attn_row next = attn_at(a, t);
+	return next.pos >= c0 && !attn_same(r, &next) && attn_common(a, r, &next, c0) > common;
+}
+
 /* Takes queries of key head g from number i on, row by row and its heads in order, that see the chunk at c0 and have its
- * keys in common. Rows t0..t1. Returns the number of the first that was left. */
+ * first keys in common: the second sequence says how many, and others join that have as many. Rows t0..t1. Returns the number
+ * of the first that was left. */
 static int64_t attn_take(attn_work *w, int64_t i, int64_t t0, int64_t t1, int64_t g, int64_t c0)
 {
 	const attn_args *a = w->a;
 	int64_t per = a->h / a->g;
-	w->n = 0, w->from = ATTN_CHUNK, w->to = 0;
+	w->g = g, w->n = 0, w->from = ATTN_CHUNK, w->to = 0, w->common = ATTN_CHUNK;
 	for (; i < (t1 - t0) * per && w->n < ATTN_Q; i++) {
 		int64_t t = t0 + i / per;
 		attn_row r = attn_at(a, t);
 		if (r.pos < c0 || r.from >= c0 + ATTN_CHUNK)
 			continue;
-		if (!w->n)
+		int32_t lo = r.from > c0 ? (int32_t)(r.from - c0) : 0, hi = r.pos + 1 - c0 < ATTN_CHUNK ? (int32_t)(r.pos + 1 - c0) : ATTN_CHUNK;
+		if (w->n) {
+			int32_t common = attn_common(a, &w->row, &r, c0);
+			if (common == 0 || (w->common < ATTN_CHUNK && common < w->common) || (common < hi && t + 1 < t1 && attn_prefers(a, t + 1, &r, common, c0)))
+				break;
+			w->common = common < w->common ? common : w->common;
+		} else {
 			w->row = r;
-		else if (!attn_same(a, &w->row, &r, c0))
-			break;
+		}
 		int n = w->n++;
 		w->q[n] = (t * a->h + g * per + i % per) * a->d;
-		w->lo[n] = r.from > c0 ? (int32_t)(r.from - c0) : 0;
-		w->hi[n] = r.pos + 1 - c0 < ATTN_CHUNK ? (int32_t)(r.pos + 1 - c0) : ATTN_CHUNK;
-		if (w->lo[n] < w->from)
-			w->from = w->lo[n] / 16 * 16;
-		if (w->hi[n] > w->to)
-			w->to = w->hi[n], w->row.pos = r.pos;
+		w->lo[n] = lo, w->hi[n] = hi;
+		w->from = lo / 16 * 16 < w->from ? lo / 16 * 16 : w->from;
+		w->to = hi > w->to ? hi : w->to;
+		if (r.pos > w->row.pos && attn_same(&r, &w->row))
+			w->row.pos = r.pos;
 	}
-	for (int32_t j = w->from; j < w->to; j++)
-		w->key[j] = (attn_key(a, &w->row, c0 + j) * a->g + g) * a->d;
 	return i;
 }
 
-/* s[i][j] = x_i . y_j for the queries and keys at hand */
-static void attn_scores(attn_work *w, const float *x, const float *y, float *s)
+/* s[i][j] = x_i . y_j for queries i0..i1 and keys from..to, which lie where w->key says; from is a multiple of 16 */
+static void attn_scores(attn_work *w, int i0, int i1, int32_t from, int32_t to, const float *x, const float *y, float *s)
 {
 	const float *xq[ATTN_Q];
 	int64_t d = w->a->d;
-	for (int i = 0; i < w->n; i++)
+	for (int i = i0; i < i1; i++)
 		xq[i] = x + w->q[i];
-	if (w->n <= ATTN_QT) {
-		few[w->n - 1](d, xq, y, w->key, w->from, w->to, s);
+	if (i1 - i0 <= ATTN_QT) {
+		few[i1 - i0 - 1](d, xq + i0, y, w->key, from, to, s + i0 * ATTN_CHUNK);
 		return;
 	}
-	for (int i = 0; d != w->dp && i < w->n; i++) {
-		float *to = w->padded + i * w->dp;
-		memset(to + d, 0, (size_t)(w->dp - d) * sizeof *to);
-		xq[i] = memcpy(to, xq[i], (size_t)d * sizeof *to);
+	for (int i = i0; d != w->dp && i < i1; i++) {
+		float *pad = w->padded + i * w->dp;
+		memset(pad + d, 0, (size_t)(w->dp - d) * sizeof *pad);
+		xq[i] = memcpy(pad, xq[i], (size_t)d * sizeof *pad);
 	}
-	for (int32_t j = w->from; j < w->to; j += 16) {
-		attn_turn(d, w->to - j < 16 ? w->to - j : 16, y, w->key + j, w->turned);
-		for (int i = 0; i < w->n; i += ATTN_QT) {
-			int n = w->n - i < ATTN_QT ? w->n - i : ATTN_QT, sees = 0;
+	for (int32_t j = from; j < to; j += 16) {
+		attn_turn(d, to - j < 16 ? to - j : 16, y, w->key + j, w->turned);
+		for (int i = i0; i < i1; i += ATTN_QT) {
+			int n = i1 - i < ATTN_QT ? i1 - i : ATTN_QT, sees = 0;
 			for (int q = i; q < i + n; q++)
 				sees |= w->hi[q] > j && w->lo[q] < j + 16;
 			if (sees)
 				dots[n - 1](w->dp, xq + i, w->turned, s + i * ATTN_CHUNK + j);
 		}
+	}
+}
+
+/* Says where keys from..to of a row's sequence lie: page by page, or the parent's and then its own. */
+static void attn_find(attn_work *w, const attn_row *r, int64_t c0, int32_t from, int32_t to)
+{
+	const attn_args *a = w->a;
+	for (int32_t j = from; j < to;) {
+		int64_t pos = c0 + j, at = r->first + pos - r->parent_len, end = to;
+		if (r->pages) {
+			at = (int64_t)r->pages[pos / a->slots] * a->slots + pos % a->slots;
+			end = j + a->slots - pos % a->slots;
+		} else if (pos < r->parent_len) {
+			at = r->parent_first + pos;
+			end = r->parent_len - c0;
+		}
+		for (at = (at * a->g + w->g) * a->d; j < end && j < to; j++, at += a->g * a->d)
+			w->key[j] = at;
 	}
 }
 
@@ -167,10 +193,12 @@ static void attn_weigh(const attn_args *a, float *s, int lo, int hi, float *max,
 	*max = m, *total = v_sum(sum);
 }
 
-/* adds a closed chunk to a query's result so far; state is its max and denominator */
-static void attn_merge(const attn_args *a, float *state, float *o, const float *part, float max, float total, int first, int last)
+/* adds the closed chunk at c0 to what a row's head has so far; state is its max and denominator */
+static void attn_merge(const attn_args *a, int64_t head, int64_t c0, const float *part, float max, float total)
 {
-	if (first) {
+	attn_row r = attn_at(a, head / a->h);
+	float *state = a->state + 2 * head, *o = a->o + head * a->d;
+	if (r.from >= c0) {
 		memcpy(o, part, (size_t)a->d * sizeof *o);
 		state[0] = max, state[1] = total;
 	} else {
@@ -180,54 +208,140 @@ static void attn_merge(const attn_args *a, float *state, float *o, const float *
 		state[1] = fmaf(total, add, state[1] * old);
 		state[0] = top;
 	}
-	if (last) {
+	if (r.pos < c0 + ATTN_CHUNK) {
 		vf lv = v_set1(state[1]);
 		EACH16(0, a->d, i, m, v_put(o + i, v_div(v_get(o + i, m), lv), m);)
+		if (a->lse)
+			a->lse[head] = state[0] + f_log(state[1]);
 	}
 }
 
-/* closes the chunk at c0 for the queries at hand and merges it into their results */
-static void attn_close(attn_work *w, int64_t c0)
+/* Queries i0..i1 over keys they have in common: their scores, or (mix) the sum of values that their weights give. */
+static void attn_pass(attn_work *w, int i0, int i1, const attn_row *r, int64_t c0, int32_t from, int32_t to, int mix)
+{
+	const attn_args *a = w->a;
+	int32_t lo[ATTN_Q], hi[ATTN_Q];
+	int64_t at[ATTN_Q];
+	if (from >= to)
+		return;
+	attn_find(w, r, c0, from, to);
+	if (!mix) {
+		attn_scores(w, i0, i1, from, to, a->q, a->k, w->s);
+		return;
+	}
+	for (int i = i0; i < i1; i++) {
+		lo[i] = w->lo[i] > from ? w->lo[i] : from;
+		hi[i] = w->hi[i] < to ? w->hi[i] : to;
+		at[i] = i * w->dp;
+	}
+	attn_mix(a->d, i1 - i0, lo + i0, hi + i0, w->s + i0 * ATTN_CHUNK, ATTN_CHUNK, 1, a->v, w->key, w->part, at + i0);
+}
+
+/* The keys in common, then each sequence's own. Returns how many of the latter there are. */
+static int64_t attn_passes(attn_work *w, int64_t c0, int mix)
+{
+	const attn_args *a = w->a;
+	int64_t own = 0;
+	attn_pass(w, 0, w->n, &w->row, c0, w->from, w->to < w->common ? w->to : w->common, mix);
+	for (int i = 0, n; w->common < w->to && i < w->n; i = n) {
+		attn_row r = attn_at(a, w->q[i] / a->d / a->h);
+		int32_t from = w->lo[i], to = w->hi[i];
+		for (n = i + 1; n < w->n; n++) {
+			attn_row next = attn_at(a, w->q[n] / a->d / a->h);
+			if (!attn_same(&r, &next))
+				break;
+			from = w->lo[n] < from ? w->lo[n] : from;
+			to = w->hi[n] > to ? w->hi[n] : to;
+		}
+		from = from < w->common ? w->common : from / 16 * 16;
+		attn_pass(w, i, n, &r, c0, from, to, mix);
+		own += from < to ? to - from : 0;
+	}
+	return own;
+}
+
+/* Closes the chunk at c0 for the queries at hand and merges it into their results. Returns how many keys are not common. */
+static int64_t attn_close(attn_work *w, int64_t c0)
 {
 	const attn_args *a = w->a;
 	float max[ATTN_Q], total[ATTN_Q];
-	int64_t at[ATTN_Q];
-	attn_scores(w, a->q, a->k, w->s);
-	for (int i = 0; i < w->n; i++) {
+	attn_passes(w, c0, 0);
+	for (int i = 0; i < w->n; i++)
 		attn_weigh(a, w->s + i * ATTN_CHUNK, w->lo[i], w->hi[i], max + i, total + i);
-		at[i] = i * w->dp;
-	}
 	memset(w->part, 0, (size_t)(w->n * w->dp) * sizeof *w->part);
-	attn_mix(a->d, w->n, w->lo, w->hi, w->s, ATTN_CHUNK, 1, a->v, w->key, w->part, at);
+	int64_t own = attn_passes(w, c0, 1);
 	for (int i = 0; i < w->n; i++) {
-		int64_t t = w->q[i] / a->d / a->h;
-		attn_row r = attn_at(a, t);
-		float *state = a->state + 2 * (w->q[i] / a->d);
-		attn_merge(a, state, a->o + w->q[i], w->part + at[i], max[i], total[i], r.from >= c0, r.pos < c0 + ATTN_CHUNK);
-		if (a->lse && r.pos < c0 + ATTN_CHUNK)
-			a->lse[w->q[i] / a->d] = state[0] + f_log(state[1]);
+		int64_t head = w->q[i] / a->d; /* of all rows */
+		if (a->parts) {
+			float *to = a->parts + (head * a->chunks + c0 / ATTN_CHUNK) * (a->d + 2);
+			to[0] = max[i], to[1] = total[i];
+			memcpy(to + 2, w->part + i * w->dp, (size_t)a->d * sizeof *to);
+		} else {
+			attn_merge(a, head, c0, w->part + i * w->dp, max[i], total[i]);
+		}
 	}
+	return own;
 }
 
-/* items are (block of rows, key head) */
+/* one chunk of a block's rows; returns the bytes of keys and values read */
+static int64_t attn_block(attn_work *w, int64_t t0, int64_t t1, int64_t g, int64_t c0)
+{
+	const attn_args *a = w->a;
+	int64_t keys = 0, seen = 0; /* seen: the last run's keys in common; more queries with the same find them in the cache */
+	attn_row last = {0};
+	for (int64_t i = 0; i < (t1 - t0) * (a->h / a->g);) {
+		i = attn_take(w, i, t0, t1, g, c0);
+		if (!w->n)
+			continue;
+		int64_t common = (w->to < w->common ? w->to : w->common) - w->from;
+		if (seen && attn_common(a, &last, &w->row, c0) >= common)
+			keys += common > seen ? common - seen : 0;
+		else
+			keys += common, seen = 0;
+		seen = common > seen ? common : seen;
+		last = w->row;
+		keys += attn_close(w, c0);
+	}
+	return keys * 2 * a->d * (int64_t)sizeof(float);
+}
+
+/* items are (block of rows, key head), and where a->parts is, its chunk */
 static void k_attn(const void *args, int64_t lo, int64_t hi, int worker)
 {
 	const attn_args *a = args;
 	attn_work w;
+	int64_t read = 0;
 	attn_begin(&w, a, worker);
 	for (int64_t item = lo; item < hi; item++) {
-		int64_t g = item % a->g, t0 = a->blocks[item / a->g], t1 = a->blocks[item / a->g + 1], from = INT64_MAX, pos = 0;
+		int64_t n = a->parts ? item / a->chunks : item, g = n % a->g, t0 = a->blocks[n / a->g], t1 = a->blocks[n / a->g + 1], from = INT64_MAX, pos = 0;
 		for (int64_t t = t0; t < t1; t++) {
 			attn_row r = attn_at(a, t);
 			from = r.from < from ? r.from : from;
 			pos = r.pos > pos ? r.pos : pos;
 		}
-		for (int64_t c0 = from / ATTN_CHUNK * ATTN_CHUNK; c0 <= pos; c0 += ATTN_CHUNK)
-			for (int64_t i = 0; i < (t1 - t0) * (a->h / a->g);) {
-				i = attn_take(&w, i, t0, t1, g, c0);
-				if (w.n)
-					attn_close(&w, c0);
-			}
+		int64_t c0 = from / ATTN_CHUNK * ATTN_CHUNK, end = pos + 1;
+		if (a->parts) {
+			c0 = item % a->chunks * ATTN_CHUNK;
+			end = end < c0 + 1 ? end : c0 + 1;
+		}
+		for (; c0 < end; c0 += ATTN_CHUNK)
+			read += attn_block(&w, t0, t1, g, c0);
+	}
+	if (a->read)
+		__atomic_fetch_add(a->read, read, __ATOMIC_RELAXED);
+}
+
+/* items are rows: merges chunks that were closed one by one */
+static void k_attn_merge(const void *args, int64_t lo, int64_t hi, int worker)
+{
+	const attn_args *a = args;
+	(void)worker;
+	for (int64_t head = lo * a->h; head < hi * a->h; head++) {
+		attn_row r = attn_at(a, head / a->h);
+		for (int64_t c = r.from / ATTN_CHUNK; c <= r.pos / ATTN_CHUNK; c++) {
+			const float *part = a->parts + (head * a->chunks + c) * (a->d + 2);
+			attn_merge(a, head, c * ATTN_CHUNK, part + 2, part[0], part[1]);
+		}
 	}
 }
 
@@ -249,12 +363,13 @@ static inline void attn_slope(const attn_args *a, float *s, float *ds, int n, fl
 
 /* One chunk of the queries at hand, flash-attention's backward (arXiv 2205.14135, algorithm 4): dq += ds k, dk += ds q,
  * dv += p do. The queries are in order, so those that see a key follow one another. */
-static void attn_grad_chunk(attn_work *w)
+static void attn_grad_chunk(attn_work *w, int64_t c0)
 {
 	const attn_args *a = w->a;
 	int32_t first[ATTN_CHUNK], end[ATTN_CHUNK];
-	attn_scores(w, a->q, a->k, w->s);
-	attn_scores(w, a->dout, a->v, w->ds);
+	attn_find(w, &w->row, c0, w->from, w->to);
+	attn_scores(w, 0, w->n, w->from, w->to, a->q, a->k, w->s);
+	attn_scores(w, 0, w->n, w->from, w->to, a->dout, a->v, w->ds);
 	for (int i = 0; i < w->n; i++) {
 		const float *dout = a->dout + w->q[i];
 		attn_slope(a, w->s + i * ATTN_CHUNK, w->ds + i * ATTN_CHUNK, (w->hi[i] + 15) / 16 * 16, a->lse_in[w->q[i] / a->d], row_dot(dout, a->oin + w->q[i], a->d));
@@ -289,7 +404,7 @@ static void attn_grad_seq(attn_work *w, int64_t first, int64_t n, int64_t g)
 			for (int64_t i = 0; i < (end - t) * per;) {
 				i = attn_take(w, i, t, end, g, c0);
 				if (w->n)
-					attn_grad_chunk(w);
+					attn_grad_chunk(w, c0);
 			}
 	}
 }

@@ -108,6 +108,13 @@ func (b *Backend) Measure(what int32, seconds float64) (float64, error) {
 	return float64(out), err
 }
 
+// KVRead is how many bytes of keys and values AttnPaged has read from pages so far.
+func (b *Backend) KVRead() (int64, error) {
+	var out C.int64_t
+	err := b.enter().leave(C.call_kv_read(b.api, b.ctx, &out))
+	return int64(out), err
+}
+
 // Alloc returns backend memory with undefined contents; Release gives it back.
 func (b *Backend) Alloc(bytes int64) (unsafe.Pointer, error) {
 	var p unsafe.Pointer

@@ -219,6 +219,9 @@ typedef struct {
 
 	/* linear_dw of dy and x rounded as round16 does activations, one chain down the rows, of the context's class of bf16. NULL: round16 of both, then linear_dw */
 	char *(*linear_dw16)(r1_ctx *c, r1_tensor dw_NK /* += */, r1_tensor dy_TN, r1_tensor x_TK);
+
+	/* bytes of keys and values that attn_paged has read from the pages since the context was made; what rows take together counts once */
+	char *(*kv_read)(r1_ctx *c, int64_t *out);
 } r1_api;
 
 /* Opens the backend. abi is the caller's R1_ABI; another one is refused. The table is static. */
