@@ -52,6 +52,11 @@ const (
 // rows beside one another have in common and take together count once.
 func (d *Device) KVBytesRead() (int64, error) {
 	n, err := d.be.KVRead()
+	if err == nil && d.lane != nil {
+		var more int64
+		more, err = d.lane.KVRead()
+		n += more
+	}
 	if err != nil {
 		return 0, fmt.Errorf("kernels: %s: bytes of keys and values read: %w", d.name, err)
 	}
