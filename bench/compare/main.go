@@ -61,10 +61,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	wanted, names := strings.Split(*peers, ","), strings.Split(*shapes, ",")
+	if err := check(wanted, names, *rounds); err != nil {
+		return err
+	}
 	r := &runner{rounds: *rounds, shared: map[string]*worker{}, log: stderr, folder: modelIn(ctx, folder)}
 	defer r.close()
-	wanted := strings.Split(*peers, ",")
-	if err := r.locate(*python, wanted); err != nil {
+	if r.launch, err = launcher(*python, wanted, stderr); err != nil {
 		return err
 	}
 	file, err := os.Create(*out)
@@ -72,11 +75,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	list := slices.DeleteFunc(units(strings.Split(*shapes, ","), *minTime), func(u unit) bool { return !pattern.MatchString(u.name) })
+	list := slices.DeleteFunc(units(names, *minTime), func(u unit) bool { return !pattern.MatchString(u.name) })
 	if *quick {
 		list = shortened(list)
 	}
 	return r.all(ctx, list, wanted, stdout, file)
+}
+
+func check(peers, shapes []string, rounds int) error {
+	for _, p := range peers {
+		if !slices.Contains(drivers, p) {
+			return fmt.Errorf("no peer %q; known are %s", p, strings.Join(drivers, ", "))
+		}
+	}
+	for _, s := range shapes {
+		if _, err := bench.Shape(s, 1); err != nil {
+			return err
+		}
+	}
+	if rounds < 1 {
+		return fmt.Errorf("%d rounds: want at least 1", rounds)
+	}
+	return nil
 }
 
 // all compares the units with the wanted peers and writes their rows as they come.
@@ -113,28 +133,36 @@ func (r *runner) all(ctx context.Context, list []unit, wanted []string, stdout, 
 	return nil
 }
 
-// locate finds the programs of the workers.
-func (r *runner) locate(python string, wanted []string) (err error) {
-	if r.program, err = os.Executable(); err != nil {
-		return err
+// drivers are the peers' programs in bench/peers.
+var drivers = []string{"torch", "transformers", "trl", "llama"}
+
+// launcher starts workers: ours is this program, the peers' are run by python.
+func launcher(python string, wanted []string, log io.Writer) (func(ctx context.Context, driver string) (*worker, error), error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
 	}
 	_, source, _, _ := runtime.Caller(0)
-	r.peers = filepath.Join(filepath.Dir(source), "..", "peers")
-	if r.python = python; python != "" {
-		return nil
+	peers := filepath.Join(filepath.Dir(source), "..", "peers")
+	if python == "" {
+		args := []string{filepath.Join(peers, "install")}
+		if slices.Contains(wanted, "llama") {
+			args = append(args, "llama")
+		}
+		cmd := exec.Command("sh", args...)
+		cmd.Stderr = log
+		text, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("bench/peers/install: %w", err)
+		}
+		python = strings.TrimSpace(string(text))
 	}
-	args := []string{filepath.Join(r.peers, "install")}
-	if slices.Contains(wanted, "llama") {
-		args = append(args, "llama")
-	}
-	cmd := exec.Command("sh", args...)
-	cmd.Stderr = r.log
-	text, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("bench/peers/install: %w", err)
-	}
-	r.python = strings.TrimSpace(string(text))
-	return nil
+	return func(ctx context.Context, driver string) (*worker, error) {
+		if driver == "ours" {
+			return start(ctx, driver, "", program, "worker")
+		}
+		return start(ctx, driver, peers, python, "time_"+driver+".py")
+	}, nil
 }
 
 // cacheFolder is where models are kept between runs.

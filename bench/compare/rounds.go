@@ -13,20 +13,11 @@ import (
 
 // runner starts the sides' processes and keeps those that units share.
 type runner struct {
-	rounds  int
-	program string // of this library's worker
-	python  string
-	peers   string                             // the folder of the drivers
-	folder  func(shape string) (string, error) // of a shape's model
-	shared  map[string]*worker                 // by driver
-	log     io.Writer                          // progress
-}
-
-func (r *runner) start(ctx context.Context, driver string) (*worker, error) {
-	if driver == "ours" {
-		return start(ctx, driver, "", r.program, "worker")
-	}
-	return start(ctx, driver, r.peers, r.python, "time_"+driver+".py")
+	rounds int
+	launch func(ctx context.Context, driver string) (*worker, error)
+	folder func(shape string) (string, error) // of a shape's model
+	shared map[string]*worker                 // by driver
+	log    io.Writer                          // progress
 }
 
 // of is the worker of a side: shared by units, or its own.
@@ -34,7 +25,7 @@ func (r *runner) of(ctx context.Context, driver string, own bool) (*worker, erro
 	if w := r.shared[driver]; w != nil && !own {
 		return w, nil
 	}
-	w, err := r.start(ctx, driver)
+	w, err := r.launch(ctx, driver)
 	if err == nil && !own {
 		r.shared[driver] = w
 	}

@@ -58,7 +58,7 @@ func small(shape string) bool { return shape == "1m" || shape == "15m" }
 
 var dtypes = []string{"f32", "bf16"}
 
-// units are the rows that issue a comparison: products and optimiser, training, decoding and prefill, whole steps, long prompts.
+// units are what a comparison is made of: products and optimiser, training, decoding and prefill, whole steps, long prompts.
 func units(shapes []string, minTime float64) []unit {
 	var all []unit
 	add := func(name string, ours request, theirs ...side) {
@@ -74,8 +74,12 @@ func units(shapes []string, minTime float64) []unit {
 	}
 	for _, shape := range large {
 		for _, dtype := range dtypes {
+			packed := []any{"onednn", "no", "mkl"}
+			if dtype == "bf16" {
+				packed = packed[:2] // mkl has fp32 only
+			}
 			add("gemm "+shape+" "+dtype, request{Bench: "gemm", Shape: shape, DType: dtype, Rows: []int{256, 512}},
-				side{driver: "torch", settings: grid(opt("threads", 2), opt("packed", true, false))})
+				side{driver: "torch", settings: grid(opt("threads", 2), opt("packed", packed...))})
 		}
 	}
 	for _, shape := range shapes {

@@ -1,6 +1,6 @@
 """Times torch (oneDNN, MKL): gemm, adamw, and train, a transformers model's forward, backward and AdamW.
 
-Settings: threads; packed of gemm, weights packed once as torch.compile's inference does; compile of train; autocast of train in bf16,
+Settings: threads; packed of gemm, the library (onednn, mkl) for which weights are packed once, as torch.compile's inference does; compile of train; autocast of train in bf16,
 where the weights stay fp32 (without it they are bf16, as are AdamW's moments).
 """
 import gc
@@ -26,13 +26,14 @@ def products(r):
 
 def product(x, weights, setting):
     m = x.shape[0]
-    if not setting.get("packed"):
+    packed = setting.get("packed", "no")
+    if packed == "no":
         call = lambda w: F.linear(x, w)
-    elif x.dtype == torch.float32 and torch.backends.mkl.is_available():
-        pairs = [(torch.ops.mkl._mkl_reorder_linear_weight(w.to_mkldnn(), m), w) for w in weights]
-        weights, call = pairs, lambda w: torch.ops.mkl._mkl_linear(x, w[0], w[1], None, m)
+    elif packed == "mkl":
+        weights = [(torch.ops.mkl._mkl_reorder_linear_weight(w, m), w) for w in weights]
+        call = lambda w: torch.ops.mkl._mkl_linear(x, w[0], w[1], None, m)
     else:
-        weights = [torch.ops.mkldnn._reorder_linear_weight(w.to_mkldnn(), m) for w in weights]
+        weights = [torch.ops.mkldnn._reorder_linear_weight(w, m) for w in weights]
         call = lambda w: torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
 
     def run():
