@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -76,7 +77,7 @@ done; echo "so long" >&2`
 // A peer takes part at the best of its settings; settings that fail are told and do not matter.
 func TestCompare(t *testing.T) {
 	var log bytes.Buffer
-	r := &runner{rounds: 2, shared: map[string]*worker{}, log: &log, folder: func(string) (string, error) { return "", nil }}
+	r := &runner{rounds: 2, budget: time.Minute, shared: map[string]*worker{}, log: &log, folder: func(string) (string, error) { return "", nil }}
 	defer r.close()
 	r.launch = func(ctx context.Context, driver string) (*worker, error) {
 		return start(ctx, driver, "", "sh", "-c", fake)
@@ -91,7 +92,7 @@ func TestCompare(t *testing.T) {
 	require.Equal(t, 0.5, rows[0].Check)
 	require.Len(t, rows[0].Swept, 4)
 	require.Contains(t, rows[0].Swept[0].Error, "no such thing")
-	require.Contains(t, rows[0].markdown(), "| 0.50x (0.50-0.50) |")
+	require.Contains(t, rows[0].markdown(), "| 0.50x (0.50-0.50) | ")
 
 	u.theirs[0].settings = grid(opt("bad", true), opt("n", 1, 2))
 	rows = r.compare(context.Background(), u)

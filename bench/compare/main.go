@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	shapes := fl.String("shapes", "1m,15m,135m", "comma-separated: 1m, 15m, 135m, 0.5b")
 	rounds := fl.Int("rounds", 7, "undisturbed rounds wanted; at most twice as many are run")
 	minTime := fl.Float64("min-time", 0.2, "seconds of one measurement: short runs are repeated")
+	budget := fl.Duration("budget", 2*time.Minute, "of a unit's rounds: no further round begins after it, once there are three")
 	quick := fl.Bool("quick", false, "one short round: that everything runs, not what it takes")
 	only := fl.String("only", "", "a regular expression: the units whose name it matches")
 	peers := fl.String("peers", "torch,transformers,trl,llama", "which, comma-separated; llama compiles llama.cpp where it is not yet installed")
@@ -65,7 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := check(wanted, names, *rounds); err != nil {
 		return err
 	}
-	r := &runner{rounds: *rounds, shared: map[string]*worker{}, log: stderr, folder: modelIn(ctx, folder)}
+	r := &runner{rounds: *rounds, budget: *budget, shared: map[string]*worker{}, log: stderr, folder: modelIn(ctx, folder)}
 	defer r.close()
 	if r.launch, err = launcher(*python, wanted, stderr); err != nil {
 		return err

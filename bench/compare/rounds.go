@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/gor1/gor1/internal/bench"
 )
@@ -14,6 +15,7 @@ import (
 // runner starts the sides' processes and keeps those that units share.
 type runner struct {
 	rounds int
+	budget time.Duration // of a unit's rounds: no more begin after it, once there are three
 	launch func(ctx context.Context, driver string) (*worker, error)
 	folder func(shape string) (string, error) // of a shape's model
 	shared map[string]*worker                 // by driver
@@ -168,6 +170,7 @@ func (r *runner) compare(ctx context.Context, u unit) []row {
 		defer c.stop()
 	}
 	var others []float64
+	began, want := time.Now(), r.rounds
 	for clean := 0; clean < r.rounds && clean+2*r.rounds-len(others) >= r.rounds && len(others) < 2*r.rounds; {
 		var pids []int
 		live := slices.DeleteFunc(slices.Clone(all), func(c *contender) bool { return c.failure != nil })
@@ -188,6 +191,10 @@ func (r *runner) compare(ctx context.Context, u unit) []row {
 		if others[len(others)-1] <= bench.Bound {
 			clean++
 		}
+		if time.Since(began) > r.budget && len(others) >= 3 {
+			want = min(want, len(others))
+			break
+		}
 	}
-	return rowsOf(u, ours, theirs, others, r.rounds)
+	return rowsOf(u, ours, theirs, others, want)
 }

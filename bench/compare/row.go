@@ -123,12 +123,12 @@ func text(s setting) string {
 	return strings.Join(parts, ", ")
 }
 
-const head = "| what | dtype | unit | ours: median (min-max) | share of limit | peer and its best setting | theirs: median (min-max) | ratio (min-max) | peak memory, MiB | void |\n|---|---|---|---|---|---|---|---|---|---|\n"
+const head = "| what | dtype | unit | ours: median (min-max) | share of limit | peer and its best setting | theirs: median (min-max) | ratio (min-max) | rounds | peak memory, MiB | void |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
 
 // markdown is the row of a table under head.
 func (r row) markdown() string {
 	if r.Rounds == 0 {
-		return fmt.Sprintf("| %s | %s | | | | %s | | | | %s |\n", r.Name, r.DType, r.Peer, strings.ReplaceAll(r.Void, "\n", " "))
+		return fmt.Sprintf("| %s | %s | | | | %s | | | | | %s |\n", r.Name, r.DType, r.Peer, strings.ReplaceAll(r.Void, "\n", " "))
 	}
 	share, memory, peer := "", "", r.Peer
 	if r.Limit > 0 {
@@ -143,8 +143,8 @@ func (r row) markdown() string {
 	if r.RSS > 0 {
 		memory = fmt.Sprintf("%d / %d", r.RSS>>20, r.PeerRSS>>20)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %.2fx (%.2f-%.2f) | %s | %s |\n",
-		r.Name, r.DType, r.Value, r.Ours, share, peer, r.Theirs, r.Ratio.Median, r.Ratio.Min, r.Ratio.Max, memory, r.Void)
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %.2fx (%.2f-%.2f) | %d | %s | %s |\n",
+		r.Name, r.DType, r.Value, r.Ours, share, peer, r.Theirs, r.Ratio.Median, r.Ratio.Min, r.Ratio.Max, r.Rounds, memory, r.Void)
 }
 
 func (s spread) String() string {

@@ -48,7 +48,7 @@ func opt(name string, values ...any) option { return option{name, values} }
 
 // threads are what a shape is worth trying: a model that is large gains from both cores whatever else is set.
 func threads(shape string) option {
-	if small(shape) {
+	if shape == "1m" {
 		return opt("threads", 2, 1)
 	}
 	return opt("threads", 2)
@@ -97,11 +97,20 @@ func units(shapes []string, minTime float64) []unit {
 			for _, batch := range []int{1, 16, 64} {
 				r := request{Bench: "decode", Shape: shape, DType: dtype, Batch: batch, Prompt: 64, New: 32}
 				if !small(shape) && batch > 1 {
-					r.New = 16
+					r.New = 8
 				}
-				add(fmt.Sprintf("decode %s %s B%d", shape, dtype, batch), r,
-					side{driver: "llama", settings: grid(threads(shape), opt("fa", 1, 0))},
-					side{driver: "transformers", settings: grid(threads(shape), opt("attention", "sdpa", "eager"))})
+				llama := side{driver: "llama", settings: grid(threads(shape), opt("fa", 1, 0))}
+				transformers := side{driver: "transformers", settings: grid(threads(shape), opt("attention", "sdpa", "eager"))}
+				switch {
+				case batch == 16: // between the others
+					if dtype == "bf16" {
+						add(fmt.Sprintf("decode %s %s B%d", shape, dtype, batch), r, transformers)
+					}
+				case small(shape) || dtype == "bf16":
+					add(fmt.Sprintf("decode %s %s B%d", shape, dtype, batch), r, llama, transformers)
+				default:
+					add(fmt.Sprintf("decode %s %s B%d", shape, dtype, batch), r, llama)
+				}
 			}
 			add("prefill "+shape+" "+dtype, request{Bench: "prefill", Shape: shape, DType: dtype, Batch: 1, Prompt: 512, New: 1},
 				side{driver: "llama", settings: grid(opt("threads", 2), opt("fa", 1, 0), opt("ub", 512, 128))},
@@ -119,28 +128,31 @@ func units(shapes []string, minTime float64) []unit {
 	return all
 }
 
+// trainSettings are eager with both numbers of threads where that may matter, and compiled, which takes its time.
 func trainSettings(shape, dtype string) []setting {
-	options := []option{threads(shape), opt("compile", false, true)}
-	if dtype == "bf16" {
-		options = append(options, opt("autocast", false, true))
+	if dtype == "f32" {
+		return append(grid(threads(shape), opt("compile", false)), setting{"threads": 2, "compile": true})
 	}
-	return grid(options...)
+	return append(grid(threads(shape), opt("compile", false), opt("autocast", false, true)), grid(opt("threads", 2), opt("compile", true), opt("autocast", false, true))...)
 }
 
-// step is a whole GRPO step in both of our dtypes, and with the prompt of a group trained once, against the best that TRL does.
+// step is a whole GRPO step in our dtypes (a large model's in bf16), and with the prompt of a group trained once, against the best that TRL does.
 func step(shape string) unit {
 	u := unit{name: "step " + shape, fresh: true}
 	r := request{Bench: "step", Shape: shape, Prompts: 8, Group: 8, Prompt: 64, New: 128}
 	for _, dtype := range dtypes {
 		r.DType = dtype
+		if dtype == "f32" && !small(shape) {
+			continue
+		}
 		u.ours = append(u.ours, side{driver: "ours", request: r})
 	}
 	r.SharePrompt = true
 	u.ours = append(u.ours, side{driver: "ours", request: r})
 	r.SharePrompt, r.DType = false, "f32"
-	micro := opt("micro", 8, 64)
+	micro := opt("micro", 64, 8)
 	if !small(shape) {
-		micro = opt("micro", 8)
+		micro = opt("micro", 8) // 64 do not fit in the memory
 	}
 	u.theirs = []side{{driver: "trl", request: r, settings: grid(threads(shape), micro, opt("bf16", true, false)), sweepNew: 16}}
 	return u

@@ -31,24 +31,22 @@ def words(vocabulary):
 
 
 class Steps(TrainerCallback):
-    """Lets a step begin when it is asked for, and answers when it has ended; the first is not timed."""
+    """Lets a step begin when it is asked for, and answers when it has ended. What the first says includes the warming up."""
 
     def __init__(self, first, rest, say):
-        self.last, self.rest, self.say, self.warm = first, rest, say, False
+        self.first, self.rest, self.say, self.asked = first, rest, say, True
 
     def on_step_begin(self, args, state, control, **_):
-        if self.warm:
+        if not self.asked:
             r = next(self.rest, None)
             if r is None:
                 os._exit(0)  # nothing is saved, and the trainer has no way to stop before a step
-            if r != self.last:
+            if r != self.first:
                 raise ValueError("time_trl.py times one request a process")
-        self.began = time.perf_counter()
+        self.asked, self.began = False, time.perf_counter()
 
     def on_step_end(self, args, state, control, **_):
-        if self.warm:
-            self.say(time.perf_counter() - self.began)
-        self.warm = True
+        self.say(time.perf_counter() - self.began)
 
 
 def main():
