@@ -172,7 +172,7 @@ func shortened(list []unit) []unit {
 		for _, sides := range [][]side{list[i].ours, list[i].theirs} {
 			for j := range sides {
 				s := &sides[j]
-				s.New = min(s.New, 4)
+				s.New, s.Prompt = min(s.New, 4), min(s.Prompt, 64)
 				s.settings = s.settings[:min(1, len(s.settings))]
 			}
 		}
