@@ -99,7 +99,7 @@ func units(shapes []string, minTime float64) []unit {
 				if !small(shape) && batch > 1 {
 					r.New = 8
 				}
-				llama := side{driver: "llama", settings: grid(threads(shape), opt("fa", 1, 0))}
+				llama := side{driver: "llama", settings: grid(opt("threads", 2, 1), opt("fa", 1, 0))}
 				transformers := side{driver: "transformers", settings: grid(threads(shape), opt("attention", "sdpa", "eager"))}
 				switch {
 				case batch == 16: // between the others

@@ -229,6 +229,9 @@ func Step(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	}
 	config := grpo.DAPO()
 	config.LearningRate, config.SharePrompt = 1e-9, l.SharePrompt
+	if l.SharePrompt {
+		config.MicroTokens = max(2048, l.Prompt+l.Group*l.New) // a group in one pass: a pass of fewer rows runs the prompt again
+	}
 	if l.Group == 1 {
 		config.Advantages = grpo.Outcome(func(rewardsPG [][]float64) [][]float64 { return rewardsPG })
 	}
