@@ -247,10 +247,10 @@ func (c Config) latentRow() int64 {
 }
 
 // scratch bounds what the cpu's kernels take for themselves: 4 MiB of logits, or 16 rows of them, twice beside another head or for truncated draws;
-// bf16's rounded rows of a product.
+// bf16's rounded rows of a product. Elsewhere it is what heads may take by design.
 func (c Config) scratch(w Work) int64 {
 	if w.Store.Forward == 0 {
-		return 0
+		return 64 << 20
 	}
 	vocab, rows := int64(c.VocabSize), int64(max(w.TrainRows, w.Prefill, w.Sequences))
 	heads := int64(1)

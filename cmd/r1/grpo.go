@@ -73,6 +73,11 @@ func (t *training) start(ctx context.Context, g *recipe.GRPO, p *recipe.Prepared
 	c := p.Policy.Config()
 	t.out.Print("%s: %.1f million parameters, %d of them trained; %d problems, %d held out; %d steps of %d prompts x %d completions on %s",
 		g.Model.Model, float64(c.ParamCount())/1e6, trained(p), p.Problems.Len(), len(p.HeldOut.Problems), p.Every.Steps, p.Batch.Prompts, p.Batch.Samples, p.Policy.Device())
+	m, err := g.Plan(c, recipe.Budget{Bytes: p.Policy.Device().Memory(), Held: len(p.HeldOut.Problems)})
+	if err != nil {
+		return err
+	}
+	t.memory(m, "r1 plan")
 	if g.Preflight > 0 {
 		t.out.Begin()
 		f, err := p.Preflight(ctx, g.Preflight, func(done, total int) {

@@ -194,6 +194,11 @@ func printPlan(w io.Writer, p planned, asJSON bool) error {
 	return errors.Join(errs...)
 }
 
+// memory tells before a run's first step what it will take at most; command shows the whole plan.
+func (t *training) memory(m recipe.Memory, command string) {
+	t.out.Print("memory: at most %s %s (%s)", size(m.Peak()), limit(m), command)
+}
+
 // limit compares the peak with what there is.
 func limit(m recipe.Memory) string {
 	switch {

@@ -49,6 +49,11 @@ func (t *training) sft(ctx context.Context, g *recipe.SFT, from recipe.Sources) 
 	if !resumed {
 		t.out.Print("%s: %.1f million parameters; %d rows with %d tokens a pass%s, %d held out; %d steps of %d rows on %s", g.Model.Model, float64(p.Policy.Config().ParamCount())/1e6,
 			p.Rows, p.Tokens, fill(g, p), len(p.HeldOut), p.Every.Steps, p.Batch, p.Policy.Device())
+		m, err := g.Plan(p.Policy.Config(), recipe.Budget{Bytes: p.Policy.Device().Memory()})
+		if err != nil {
+			return err
+		}
+		t.memory(m, "r1 plan sft")
 		if before, err = t.heldOut(ctx, p.Policy, p.HeldOut, p.Train.MicroTokens); err != nil {
 			return err
 		}

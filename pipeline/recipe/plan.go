@@ -15,6 +15,7 @@ import (
 type Budget struct {
 	Bytes int64        // of the device; 0: not known
 	Store *model.Store // how numbers are kept; nil: as the machine's device keeps them today
+	Held  int          // problems that GRPO measures on, where that is known; 0: eval_rows
 }
 
 // Memory is a run's memory as planned before step 0. The work counts the longest sequences that the configuration allows.
@@ -71,7 +72,8 @@ func (q Questions) prompt(c model.Config, completion int) (tokens int, note []st
 	return n, []string{fmt.Sprintf("max_prompt_length is not given: prompts of up to %d tokens are assumed", n)}, nil
 }
 
-// Plan computes the memory of the run for a model of config c. The preflight counts as sampling. Reward models are not counted.
+// Plan computes the memory of the run for a model of config c. The preflight counts as sampling, and so do held-out problems. Reward models are
+// not counted.
 func (g *GRPO) Plan(c model.Config, b Budget) (Memory, error) {
 	prompts, mini, err := g.batch(g.Samples)
 	if err != nil {
@@ -82,7 +84,14 @@ func (g *GRPO) Plan(c model.Config, b Budget) (Memory, error) {
 		return Memory{}, err
 	}
 	longest := prompt + g.MaxTokens
-	load := sampling.Options{MaxTokens: g.MaxTokens}.Load(c, b.Bytes, max(prompts, g.Preflight), prompt, g.Samples)
+	engine, measured := sampling.Options{MaxTokens: g.MaxTokens}, cmp.Or(b.Held, g.EvalRows)
+	load := engine.Load(c, b.Bytes, max(prompts, g.Preflight), prompt, g.Samples)
+	if held := engine.Load(c, b.Bytes, measured, prompt, g.EvalSamples); held.Positions > load.Positions {
+		load = held
+	}
+	if g.EvalDataset != "" && measured == 0 {
+		notes = append(notes, "eval_rows is not given: the problems of eval_dataset_name are not counted")
+	}
 	w := model.Work{
 		TrainRows: min(max(cmp.Or(g.MicroTokens, 2048), longest-1), prompts/mini*g.Samples*(longest-1)), ExactKL: g.Beta > 0 && g.KL == "exact",
 		Positions: load.Positions, Prefill: load.Prefill, Sequences: load.Sequences,

@@ -110,6 +110,18 @@ func TestPlanOfRecipes(t *testing.T) {
 	require.Equal(t, 1024, base.Longest)
 	require.Equal(t, []string{"max_prompt_length is not given: prompts of up to 512 tokens are assumed"}, base.Notes)
 	require.Zero(t, base.Room(), "no limit is known")
+	g.Preflight = 0
+	few, err := g.Plan(c, recipe.Budget{})
+	require.NoError(t, err)
+	require.Equal(t, 8, few.Work.Sequences, "one prompt a step")
+	held, err := g.Plan(c, recipe.Budget{Held: 300})
+	require.NoError(t, err)
+	require.Equal(t, 300, held.Work.Sequences)
+	require.Greater(t, held.KV, 30*few.KV)
+	g.EvalRows = 300
+	same, err := g.Plan(c, recipe.Budget{})
+	require.NoError(t, err)
+	require.Equal(t, held.KV, same.KV)
 	g.Use = true
 	lora, err := g.Plan(c, recipe.Budget{Bytes: 16e9})
 	require.NoError(t, err)
