@@ -228,6 +228,9 @@ func (p *Param) pack() (*Tensor, error) {
 			dtype, as = native.BF16, BF16
 		}
 		bytes, err := r.dev.be.PackBytes(r.n.N[0], r.n.N[1], dtype)
+		if err == nil && bytes == 0 { // products read the weight as it is
+			err = native.ErrAbsent
+		}
 		if err != nil {
 			return nil, err
 		}

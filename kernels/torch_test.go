@@ -202,7 +202,7 @@ func TestTorchErrors(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(second, "lib", "libtorch_cpu.so"), nil, 0o644))
 	_, err = kernels.Open("torch", kernels.Options{LibTorch: second})
 	require.ErrorContains(t, err, "needs a process of its own")
-	for _, o := range []kernels.Options{{ISA: "avx2"}, {BF16: "fma"}, {Threads: 5000}} {
+	for _, o := range []kernels.Options{{ISA: "avx2"}, {BF16: "dot"}, {Threads: 5000}} {
 		o.LibTorch = os.Getenv("LIBTORCH")
 		_, err := kernels.Open("torch", o)
 		require.ErrorContains(t, err, "kernels: open torch: open: ")

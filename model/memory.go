@@ -19,7 +19,7 @@ type Store struct {
 }
 
 // Kept is what the library keeps today: fp32 everywhere, and where the device packs weights (cpu does, libtorch does not) two packed copies of
-// each matrix, in bf16 half as large.
+// each matrix, in bf16 half as large; libtorch keeps one copy in bf16.
 func Kept(packs, bf16 bool) Store {
 	s := Store{Name: "fp32", Master: 4, Gradient: 4, Moments: 8, Value: 4, Key: 4}
 	if bf16 {
@@ -30,6 +30,8 @@ func Kept(packs, bf16 bool) Store {
 		s.Forward, s.Backward = 2, 2
 	case packs:
 		s.Forward, s.Backward = 4, 4
+	case bf16:
+		s.Forward = 2
 	}
 	return s
 }
@@ -129,7 +131,7 @@ func (c Config) Plan(w Work) (Plan, error) {
 			own.matrix(t.out, t.r)
 		}
 		trained = own.all
-		fp32 := Kept(s.Forward > 0, false) // as an adapter's own products are
+		fp32 := Kept(s.Backward > 0, false) // as an adapter's own products are
 		p.Weights, p.Forward, p.Backward = p.Weights+s.Master*own.all, p.Forward+fp32.Forward*own.forward, p.Backward+fp32.Backward*own.backward
 	}
 	if train {
@@ -249,7 +251,7 @@ func (c Config) latentRow() int64 {
 // scratch bounds what the cpu's kernels take for themselves: 4 MiB of logits, or 16 rows of them, twice beside another head or for truncated draws;
 // bf16's rounded rows of a product. Elsewhere it is what heads may take by design.
 func (c Config) scratch(w Work) int64 {
-	if w.Store.Forward == 0 {
+	if w.Store.Backward == 0 {
 		return 64 << 20
 	}
 	vocab, rows := int64(c.VocabSize), int64(max(w.TrainRows, w.Prefill, w.Sequences))

@@ -48,6 +48,9 @@ func (b Budget) plan(c model.Config, at Machine, m Model, a Adapter, w model.Wor
 	if w.Store.Missing != "" {
 		notes = append(notes, w.Store.Missing)
 	}
+	if m.BF16 && strings.HasPrefix(at.Device, "cuda:") {
+		notes = append(notes, "bf16: true is refused on "+at.Device+" today: products there are fp32")
+	}
 	if a.Use {
 		lora := a.lora("")
 		w.LoRA = &lora

@@ -110,6 +110,11 @@ func TestPlanOfRecipes(t *testing.T) {
 	require.Equal(t, 1024, base.Longest)
 	require.Equal(t, []string{"max_prompt_length is not given: prompts of up to 512 tokens are assumed"}, base.Notes)
 	require.Zero(t, base.Room(), "no limit is known")
+	g.Device, g.BF16 = "cuda:0", true
+	there, err := g.Plan(c, recipe.Budget{})
+	require.NoError(t, err)
+	require.Contains(t, there.Notes, "bf16: true is refused on cuda:0 today: products there are fp32")
+	g.Device, g.BF16 = "cpu", false
 	g.Preflight = 0
 	few, err := g.Plan(c, recipe.Budget{})
 	require.NoError(t, err)

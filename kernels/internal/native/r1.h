@@ -141,6 +141,7 @@ typedef struct {
 
 	/* matrix products. One chain of fma in ascending order per output, whatever the tile. act.
 	 * A packed weight is opaque memory of pack_bytes; it serves linear and linear_dx and is stale once w changes.
+	 * 0 bytes: the backend reads such a weight as it is, and there is nothing to pack.
 	 * An absent packed weight is packed on the fly: the same bits. A packed weight of dtype bf16 (pack_bytes / 2 elements, made
 	 * from the f32 weight rounded as R1_HALF_AWAY) makes the product one in bf16, of the context's class: x or dy are rounded to
 	 * nearest even, sums are f32. It serves the heads too, whose gradient rounds what it multiplies. A weight

@@ -1,4 +1,7 @@
 /* elem.h: element-wise operations, reductions, rows and columns by number. */
+#ifndef R1_ELEM_H
+#define R1_ELEM_H
+
 #include "shim.h"
 
 namespace shim {
@@ -62,6 +65,22 @@ inline Tensor binary_of(int32_t op, const Tensor &a, const Tensor &b)
 	case R1_EQUAL: return at::eq(a, b);
 	}
 	refuse("no operator %d", op);
+}
+
+/* Values that bf16 has, as f32: to nearest, halves to even, as activations are rounded; or halves away from 0, as weights are. */
+inline Tensor even16(const Tensor &x) { return x.to(at::kBFloat16).to(at::kFloat); }
+inline Tensor away16(const Tensor &x)
+{
+	Tensor high = at::bitwise_and(at::add(x.view(at::kInt), 0x8000), static_cast<int32_t>(0xffff0000)).view(at::kFloat);
+	return at::where(at::isnan(x), even16(x), high);
+}
+inline char *round16(r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how)
+{
+	return entry("round16", c, [&](const views &v) {
+		WANT(how == R1_NEAREST_EVEN || how == R1_HALF_AWAY, "how is %d", how);
+		Tensor in = v.flat("x", x);
+		v.f32("y", y, in.numel()).copy_(how == R1_HALF_AWAY ? away16(in) : even16(in));
+	});
 }
 
 inline char *unary(r1_ctx *c, int32_t op, r1_tensor y, r1_tensor x)
@@ -260,3 +279,5 @@ inline char *copy_cols(r1_ctx *c, r1_tensor y, r1_tensor x, int64_t ycol, int64_
 }
 
 } // namespace shim
+
+#endif

@@ -1,15 +1,16 @@
 /* head.h: the fused head. Logits exist for a block of rows at a time. */
-#include "shim.h"
+#include "matrix.h"
 
 namespace shim {
 
 constexpr int64_t head_scratch = INT64_C(1) << 20; /* logits at a time; only memory and speed depend on it */
 constexpr float head_floor = -1e30f;               /* of log-probs: 0 times it is 0 */
 
-/* One output head: hidden rows x [T,D] and weight w [V,D]. */
+/* One output head: hidden rows x [T,D] and weight w [V,D]; of a weight in bf16 both are rounded. */
 struct head_model {
 	Tensor x, w;
 	double softcap;
+	bool bf16;
 
 	Tensor logits(int64_t r, int64_t n) const
 	{
@@ -19,9 +20,10 @@ struct head_model {
 	}
 };
 
-inline head_model model_of(const views &v, const char *name, const r1_tensor &x, const r1_tensor &w, float softcap)
+inline head_model model_of(const views &v, const char *name, const r1_tensor &x, const r1_tensor &w, const r1_tensor &packed, float softcap)
 {
-	head_model m = {v.matrix(name, x), v.shaped("w", w, 2), softcap};
+	factor f = weight(v, w, packed);
+	head_model m = {f.meets(v.matrix(name, x)), f.w, softcap, f.bf16};
 	WANT(m.x.size(1) == m.w.size(1), "%s has %lld columns, w %lld", name, static_cast<long long>(m.x.size(1)), static_cast<long long>(m.w.size(1)));
 	WANT(m.w.size(0) > 0, "no words");
 	return m;
@@ -86,14 +88,14 @@ inline divergence diverge(const Tensor &lp, const Tensor &lq, double beta)
 inline Tensor log_probs(const Tensor &shaped) { return at::log_softmax(shaped.to(at::kDouble), 1).clamp_min_(head_floor); }
 
 /* checks target, temperature, the other model and the words kept */
-inline head_input input_of(const views &v, const r1_tensor &x, const r1_tensor &w, const r1_tensor &target, const r1_tensor &temp, float softcap, const r1_tensor &y, const r1_tensor &u,
-                           float ycap, float beta, const r1_tensor &keep_at, const r1_tensor &keep)
+inline head_input input_of(const views &v, const r1_tensor &x, const r1_tensor &w, const r1_tensor &packed, const r1_tensor &target, const r1_tensor &temp, float softcap, const r1_tensor &y,
+                           const r1_tensor &u, const r1_tensor &upacked, float ycap, float beta, const r1_tensor &keep_at, const r1_tensor &keep)
 {
-	head_input in = {model_of(v, "x", x, w, softcap), {}, {}, {}, {}, {}, beta};
+	head_input in = {model_of(v, "x", x, w, packed, softcap), {}, {}, {}, {}, {}, beta};
 	int64_t t = in.t(), words = in.v();
 	if (y.p) {
 		WANT(beta >= 0 && beta <= 1, "beta %g", static_cast<double>(beta));
-		in.other = model_of(v, "y", y, u, ycap);
+		in.other = model_of(v, "y", y, u, upacked, ycap);
 		WANT(in.other.x.size(0) == t && in.other.w.size(0) == words, "the other head has %lld rows and %lld words, want %lld and %lld", static_cast<long long>(in.other.x.size(0)),
 		     static_cast<long long>(in.other.w.size(0)), static_cast<long long>(t), static_cast<long long>(words));
 	}
@@ -119,11 +121,11 @@ inline head_input input_of(const views &v, const r1_tensor &x, const r1_tensor &
 	return in;
 }
 
-inline char *head_ext(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tensor kl, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor, r1_tensor target, r1_tensor temp, float softcap,
-                      r1_tensor y, r1_tensor u, r1_tensor, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
+inline char *head_ext(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tensor kl, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target, r1_tensor temp,
+                      float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
 	return entry("head", c, [&](const views &v) {
-		head_input in = input_of(v, x, w, target, temp, softcap, y, u, ycap, beta, keep_at, keep);
+		head_input in = input_of(v, x, w, packed, target, temp, softcap, y, u, upacked, ycap, beta, keep_at, keep);
 		Tensor lp_out = v.f32("logp", logp, in.t()), ent_out = v.f32("ent", ent, in.t()), lse_out = v.f32("lse", lse, in.t()), kl_out, aux_out;
 		if (y.p)
 			kl_out = v.f32("kl", kl, in.t()), aux_out = v.f32("aux", aux, 2 * in.t()).view({in.t(), 2});
@@ -149,14 +151,14 @@ inline char *head(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_te
 
 /* the gradient of sum(dlogp logp + dent ent + dkl kl) in the raw logits: with p = softmax, dlogp (1[target] - p) - dent p (log p + H)
  * + dkl (1 - beta or 1) p (log p - log m - tilt), or for beta 0 dkl (p - q), through temperature and softcap */
-inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor,
-                           r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
+inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w,
+                           r1_tensor packed, r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
 	return entry("head_grad", c, [&](const views &v) {
 		r1_tensor none = {};
 		if (dkl.p)
 			v.flat("y", y);
-		head_input in = input_of(v, x, w, target, temp, softcap, dkl.p ? y : none, u, ycap, beta, keep_at, keep);
+		head_input in = input_of(v, x, w, packed, target, temp, softcap, dkl.p ? y : none, u, upacked, ycap, beta, keep_at, keep);
 		int64_t t = in.t();
 		Tensor dx_out = v.f32("dx", dx, in.m.x.numel()).view_as(in.m.x), dl = v.f32("dlogp", dlogp, t).view({t, 1}), h = v.f32("ent", ent, t).view({t, 1}), norm = v.f32("lse", lse, t).view({t, 1});
 		Tensor dw_out, de, dk;
@@ -183,6 +185,8 @@ inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlog
 			if (in.m.softcap > 0)
 				d.mul_(at::rsub(at::square(at::tanh(raw / in.m.softcap)), 1));
 			d.div_(tr);
+			if (in.m.bf16)
+				d = even16(d);
 			product(dx_out.narrow(0, r, n), d, in.m.w);
 			if (dw.p)
 				dw_out.addmm_(d.t(), in.m.x.narrow(0, r, n));
@@ -258,11 +262,11 @@ inline void check_draw(const views &v, const Tensor &temp, const r1_tensor &cut)
 	WANT(at::ge(c, 0).all().item<bool>() && at::le(c.select(1, 2), 1).all().item<bool>(), "a top-k, top-p or min-p is out of its range");
 }
 
-inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor mass, r1_tensor x, r1_tensor w, r1_tensor, r1_tensor temp, r1_tensor cut, r1_tensor counter,
-                              r1_tensor key, float softcap)
+inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor mass, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor cut,
+                              r1_tensor counter, r1_tensor key, float softcap)
 {
 	return entry("head_sample", c, [&](const views &v) {
-		head_input in = {model_of(v, "x", x, w, softcap), {}, {}, v.column("temp", temp, rows(x)), {}, {}, 0};
+		head_input in = {model_of(v, "x", x, w, packed, softcap), {}, {}, v.column("temp", temp, rows(x)), {}, {}, 0};
 		int64_t t = in.t(), words = (in.v() + 31) / 32;
 		Tensor id_out = v.flat("token", token, t, R1_I32), lp_out = v.f32("logp", logp, t), ent_out = v.f32("ent", ent, t), cuts, kept_out, mass_out;
 		host_ints at = v.host("counter", counter, 4 * t), k = v.host("key", key, 2);

@@ -1,30 +1,68 @@
-/* matrix.h: matrix products, RMSNorm, rotary positions, gated units, the optimiser. A packed weight is never needed. */
-#include "shim.h"
+/* matrix.h: matrix products, RMSNorm, rotary positions, gated units, the optimiser. Only weights in bf16 are packed: their rounded values. */
+#ifndef R1_MATRIX_H
+#define R1_MATRIX_H
+
+#include "elem.h"
 
 namespace shim {
 
-inline Tensor weight(const views &v, const r1_tensor &w) { return v.shaped("w", w, 2); }
+/* A weight [N,K] of products, and whether they are in bf16: then it is rounded, and so must be what it meets. */
+struct factor {
+	Tensor w;
+	bool bf16;
 
-inline char *linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor, r1_tensor bias)
+	Tensor meets(const Tensor &x) const { return bf16 ? even16(x) : x; }
+};
+inline factor weight(const views &v, const r1_tensor &w, const r1_tensor &packed)
+{
+	Tensor own = v.shaped("w", w, 2);
+	if (!packed.p)
+		return {own, false};
+	return {v.flat("packed", packed, own.numel(), R1_BF16).view_as(own).to(at::kFloat), true};
+}
+
+/* 0 bytes: a weight in f32 serves as it is */
+inline char *pack_bytes(r1_ctx *c, int64_t n, int64_t k, int32_t dtype, int64_t *out)
+{
+	return entry("pack_bytes", c, [&](const views &) {
+		WANT(out, "the result is absent");
+		WANT(dtype == R1_F32 || dtype == R1_BF16, "dtype %d is not offered", dtype);
+		WANT(n > 0 && k > 0 && n < (INT64_C(1) << 31) && k < (INT64_C(1) << 31), "[%lld,%lld]", static_cast<long long>(n), static_cast<long long>(k));
+		*out = dtype == R1_BF16 ? 2 * n * k : 0;
+	});
+}
+inline char *pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
+{
+	return entry("pack", c, [&](const views &v) {
+		Tensor in = v.shaped("w", w, 2);
+		v.flat("packed", packed, in.numel(), R1_BF16).copy_(away16(in.view({-1})));
+	});
+}
+
+inline char *linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor bias)
 {
 	return entry("linear", c, [&](const views &v) {
-		Tensor in = v.matrix("x", x), wt = weight(v, w);
+		Tensor in = v.matrix("x", x);
+		factor f = weight(v, w, packed);
+		const Tensor &wt = f.w;
 		int64_t m = in.size(0), n = wt.size(0);
 		WANT(in.size(1) == wt.size(1), "x has %lld columns, w %lld", static_cast<long long>(in.size(1)), static_cast<long long>(wt.size(1)));
 		Tensor out = v.f32("y", y, m * n).view({m, n});
-		product(out, in, wt.t());
+		product(out, f.meets(in), wt.t());
 		if (bias.p)
 			out.add_(v.f32("bias", bias, n));
 	});
 }
-inline char *linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor)
+inline char *linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor packed)
 {
 	return entry("linear_dx", c, [&](const views &v) {
-		Tensor grad = v.matrix("dy", dy), wt = weight(v, w);
+		Tensor grad = v.matrix("dy", dy);
+		factor f = weight(v, w, packed);
+		const Tensor &wt = f.w;
 		int64_t m = grad.size(0), k = wt.size(1);
 		WANT(grad.size(1) == wt.size(0), "dy has %lld columns, w %lld rows", static_cast<long long>(grad.size(1)), static_cast<long long>(wt.size(0)));
 		Tensor out = v.f32("dx", dx, m * k).view({m, k});
-		product(out, grad, wt);
+		product(out, f.meets(grad), wt);
 	});
 }
 inline char *linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor)
@@ -140,3 +178,5 @@ inline char *adamw(r1_ctx *c, r1_tensor w, r1_tensor m, r1_tensor v2, r1_tensor 
 }
 
 } // namespace shim
+
+#endif

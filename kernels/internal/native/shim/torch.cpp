@@ -25,7 +25,7 @@ inline char *ctx_new(const r1_options *o, r1_ctx **out)
 	try {
 		WANT(o && out, "options or result are absent");
 		WANT(o->threads >= 0 && o->threads <= 1024, "%d threads: want 1 to 1024, or 0 for libtorch's own number", o->threads);
-		WANT(o->isa == R1_ISA_AUTO && o->bf16 == R1_BF16_AUTO, "libtorch chooses its own instructions: leave ISA and BF16 empty");
+		WANT(o->isa == R1_ISA_AUTO && (o->bf16 == R1_BF16_AUTO || o->bf16 == R1_BF16_FMA), "libtorch chooses its own instructions, and multiplies bf16 as fma: leave ISA and BF16 empty");
 		WANT(o->device >= -1 && o->device < 128, "device %d", o->device);
 		at::Device device = o->device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(o->device));
 		c10::InferenceMode inference;
@@ -64,8 +64,8 @@ inline char *info(r1_ctx *c, r1_info *out)
 		memset(out, 0, sizeof *out);
 		out->threads = c->threads;
 		out->exact = c->gpu && c->exact;
-		if (c->device.is_cpu())
-			out->memory = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+		if (c->device.is_cpu()) /* on CUDA nobody has tried products in bf16 */
+			out->bf16 = R1_BF16_FMA, out->memory = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
 		snprintf(out->name, sizeof out->name, "%s", c->device.is_cpu() ? "torch" : c->device.str().c_str());
 		snprintf(out->description, sizeof out->description, "libtorch " TORCH_VERSION " on %s, %d threads%s", c->device.str().c_str(), c->threads, c->gpu ? gpu::what : "");
 	});
@@ -159,7 +159,7 @@ inline char *sync(r1_ctx *c)
 	return entry("sync", c, [&](const views &v) { wait(v); });
 }
 
-/* Packing, graphs, experts and collectives are absent; fill puts kernels in the place of compositions. */
+/* Graphs, experts and collectives are absent; fill puts kernels in the place of compositions. */
 inline r1_api make_table()
 {
 	r1_api a = {};
@@ -167,10 +167,10 @@ inline r1_api make_table()
 	a.name = "torch";
 	a.err_free = err_free, a.ctx_new = ctx_new, a.ctx_free = ctx_free, a.info = info, a.measure = measure;
 	a.alloc = alloc, a.release = release, a.write = write, a.read = read, a.copy = copy, a.zero = zero, a.sync = sync;
-	a.cast = cast, a.unary = unary, a.unary_grad = unary_grad, a.binary = binary, a.affine = affine, a.fma = fma, a.clamp = clamp, a.select = select;
+	a.cast = cast, a.round16 = round16, a.unary = unary, a.unary_grad = unary_grad, a.binary = binary, a.affine = affine, a.fma = fma, a.clamp = clamp, a.select = select;
 	a.row_sum = row_sum, a.row_max = row_max, a.col_sum = col_sum, a.seg_sum = seg_sum, a.seg_spread = seg_spread, a.seg_scan = seg_scan;
 	a.gather = gather, a.scatter_add = scatter_add, a.pick = pick, a.pick_grad = pick_grad, a.copy_cols = copy_cols;
-	a.linear = linear, a.linear_dx = linear_dx, a.linear_dw = linear_dw;
+	a.pack_bytes = pack_bytes, a.pack = pack, a.linear = linear, a.linear_dx = linear_dx, a.linear_dw = linear_dw;
 	a.rmsnorm = rmsnorm, a.rmsnorm_dx = rmsnorm_dx, a.rmsnorm_dw = rmsnorm_dw, a.rope = rope, a.glu = glu, a.glu_grad = glu_grad;
 	a.attn = attn, a.attn_grad = attn_grad, a.kv_write = kv_write, a.attn_paged = attn_paged;
 	a.head = head, a.head_grad = head_grad, a.head_ext = head_ext, a.head_ext_grad = head_ext_grad, a.head_sample = head_sample, a.head_sample_keep = head_sample_keep;
