@@ -36,7 +36,7 @@ func (d *draws) of(n, length, vocab int) [][]int32 {
 	return seqs
 }
 
-// The plan of a training step holds the device's peak from above, and within 15 %: for every architecture, in bf16 and with an adapter, with
+// The plan of a training step holds the device's peak from above, and within 20 % (what experts take depends on which are chosen): for every architecture, in bf16 and with an adapter, with
 // everything kept and with layers computed again.
 func TestPlanHoldsTraining(t *testing.T) {
 	const rows = 1024
@@ -51,7 +51,7 @@ func TestPlanHoldsTraining(t *testing.T) {
 			}
 			p, err := m.Config().Plan(w)
 			require.NoError(t, err)
-			within(t, name, trained(t, m, rows), p.Training()-p.Scratch, 0.85)
+			within(t, name, trained(t, m, rows), p.Training()-p.Scratch, 0.8)
 		}
 	}
 }
@@ -85,7 +85,7 @@ func TestPlanHoldsSampling(t *testing.T) {
 			ids = d.of(seqs, 1, m.Config().VocabSize)
 		}
 		require.NoError(t, cache.Close())
-		within(t, name, dev.Stats().PeakBytes, p.Sampling()-p.Scratch, 0.85)
+		within(t, name, dev.Stats().PeakBytes, p.Sampling()-p.Scratch, 0.8)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestTorchPlanHolds(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, p.Backward)
 			require.Equal(t, m.BF16(), p.Forward > 0)
-			within(t, name, trained(t, m, rows), p.Training()-p.Scratch, 0.85)
+			within(t, name, trained(t, m, rows), p.Training()-p.Scratch, 0.8)
 		}
 	}
 }
