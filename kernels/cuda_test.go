@@ -128,3 +128,130 @@ func TestKernelsDrawAndStep(t *testing.T) {
 		require.Equal(t, bits(want[i]), bits(got[i]), "result %d: %v, want %v", i, got[i][:1], want[i][:1])
 	}
 }
+
+// tinyModel is one layer of a transformer over 40 packed tokens of five sequences, two of which share a third one's prompt.
+type tinyModel struct {
+	params []*kernels.Param
+	m, v   []*kernels.Tensor
+}
+
+func newTinyModel(t *testing.T, dev *kernels.Device) *tinyModel {
+	n := &tinyModel{}
+	for i, shape := range [][]int{{50, 24}, {24}, {32, 24}, {16, 24}, {16, 24}, {24, 32}, {24}, {40, 24}, {40, 24}, {24, 40}, {24}} {
+		size := shape[0]
+		if len(shape) > 1 {
+			size *= shape[1]
+		}
+		p, err := dev.NewParam("p", fixed(uint32(100+i), size, 0.5), shape...)
+		require.NoError(t, err)
+		n.params = append(n.params, p)
+		for _, list := range []*[]*kernels.Tensor{&n.m, &n.v} {
+			b, err := dev.NewBuffer(kernels.F32, shape...)
+			require.NoError(t, err)
+			*list = append(*list, b)
+		}
+	}
+	require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+		for i := range n.m {
+			s.CopyTo(n.m[i], s.Zeros(n.m[i].Shape()...))
+			s.CopyTo(n.v[i], s.Zeros(n.v[i].Shape()...))
+		}
+		return nil
+	}))
+	return n
+}
+
+// loss is the sum of the next tokens' log-probs and of the entropies.
+func (n *tinyModel) loss(s *kernels.Scope, step int) *kernels.Tensor {
+	const t = 40
+	segs := kernels.Segs{{Start: 0, Len: 9, Parent: -1}, {Start: 9, Len: 12, Parent: -1}, {Start: 21, Len: 5, Parent: 1}, {Start: 26, Len: 6, Parent: 1}, {Start: 32, Len: 8, Parent: -1}}
+	ids, targets, pos, table := make([]int32, t), make([]int32, t), make([]int32, t), make([]float32, 32*8)
+	for i := range t {
+		ids[i], targets[i], pos[i] = int32((i*7+step)%50), int32((i*11+step)%50), int32(i%20)
+	}
+	for i := range 32 {
+		for j := range 4 {
+			sin, cos := math.Sincos(float64(i) / float64(j+1))
+			table[8*i+j], table[8*i+4+j] = float32(cos), float32(sin)
+		}
+	}
+	w := func(i int) *kernels.Tensor { return n.params[i].Tensor }
+	x := s.Embedding(w(0), ids)
+	h, rows, angles := s.RMSNorm(x, w(1), 1e-6), s.FromI32(pos), s.FromF32(table, 32, 8)
+	q := s.Rope(s.Reshape(s.Linear(h, w(2), nil), t, 4, 8), rows, angles)
+	k := s.Rope(s.Reshape(s.Linear(h, w(3), nil), t, 2, 8), rows, angles)
+	o := s.Attention(q, k, s.Reshape(s.Linear(h, w(4), nil), t, 2, 8), segs, kernels.AttnOptions{Scale: 0.35})
+	x = s.Add(x, s.Linear(s.Reshape(o, t, 32), w(5), nil))
+	h = s.RMSNorm(x, w(6), 1e-6)
+	x = s.Add(x, s.Linear(s.SwiGLU(s.Linear(h, w(7), nil), s.Linear(h, w(8), nil)), w(9), nil))
+	logp, ent := s.Head(s.RMSNorm(x, w(10), 1e-6), w(0), targets, kernels.HeadOptions{Temp: s.Full(0.9, t)})
+	return s.Affine(s.Add(s.Mean(logp), s.Affine(s.Mean(ent), 0.01, 0)), -1, 0)
+}
+
+func (n *tinyModel) train(t *testing.T, dev *kernels.Device, steps int) (out [][]float32) {
+	for step := 1; step <= steps; step++ {
+		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+			loss := n.loss(s, step)
+			s.Backward([]*kernels.Tensor{loss}, nil)
+			var value [1]float32
+			if err := s.Read(loss, value[:]); err != nil {
+				return err
+			}
+			out = append(out, value[:])
+			var grads []*kernels.Tensor
+			for _, p := range n.params {
+				g, err := p.Grad()
+				if err != nil {
+					return err
+				}
+				grads = append(grads, g)
+			}
+			scale := min(1, 1/math.Sqrt(s.SqNorm(grads...)))
+			for i, p := range n.params {
+				s.AdamW(p.Tensor, n.m[i], n.v[i], grads[i], kernels.AdamWOptions{LR: 3e-3, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, Decay: 0.1, Scale: scale, Step: step})
+				p.Changed()
+			}
+			return s.Err()
+		}))
+		for _, p := range n.params {
+			require.NoError(t, p.ZeroGrad())
+		}
+	}
+	for i, p := range n.params {
+		values, err := p.Values()
+		require.NoError(t, err)
+		out = append(out, values)
+		require.NoError(t, p.Free())
+		require.NoError(t, n.m[i].Free())
+		require.NoError(t, n.v[i].Free())
+	}
+	return out
+}
+
+// Training steps of a small transformer, forward, back, clip and step, give the cpu's bits: losses and weights.
+func TestKernelTraining(t *testing.T) {
+	const steps = 50
+	run := func(dev *kernels.Device) [][]float32 { return newTinyModel(t, dev).train(t, dev, steps) }
+	dev, cpu := kernelDevice(t), openCPU(t)
+	want, got := run(cpu), run(dev)
+	for i := range want {
+		require.Equal(t, bits(want[i]), bits(got[i]), "result %d, of %d losses and then weights: %v, want %v", i, steps, got[i][:1], want[i][:1])
+	}
+	require.Less(t, want[steps-1][0], want[0][0]-0.5, "it learns")
+	t.Logf("%d steps: loss %.3f to %.3f, every loss and weight has the cpu's bits", steps, got[0][0], got[steps-1][0])
+}
+
+// Where there is no driver, opening a GPU is an error of one sentence, whether libtorch is set up or not.
+func TestNoDriver(t *testing.T) {
+	dev, err := kernels.Open("cuda:0")
+	if err == nil {
+		require.NoError(t, dev.Close())
+		t.Skip("there is a GPU here, and it works")
+	}
+	if strings.Contains(err.Error(), "r1 setup torch") {
+		t.Skip("there is a driver here, and no libtorch is set up")
+	}
+	require.ErrorContains(t, err, "kernels: open cuda:0: ")
+	require.ErrorContains(t, err, "NVIDIA driver")
+	require.NotContains(t, err.Error(), "\n")
+}
