@@ -11,14 +11,22 @@ namespace emulated {
 #include "cuda/gemm.cu"
 #include "cuda/attn.cu"
 
+static std::vector<float> values(size_t n, unsigned seed)
+{
+	std::vector<float> v(n);
+	for (float &x : v)
+		x = (float)((seed = seed * 1664525u + 1013904223u) >> 8) / 8388608.0f - 1;
+	return v;
+}
+
 struct probe {
 	float *out;
+	const float *in = nullptr;
 };
 
-/* as lane_sum should */
 KERNEL(sums, probe)
 {
-	float s = lane_sum(1.0f / (float)(threadIdx.x + 1));
+	float s = lane_sum(a.in[threadIdx.x % 16]);
 	a.out[blockIdx.x * blockDim.x + threadIdx.x] = s;
 }
 /* each thread reads what its neighbour writes, with and without a barrier between */
@@ -65,15 +73,12 @@ template <class A> std::string fails(void (*kernel)(A), const A &args)
 
 static void emulator()
 {
-	std::vector<float> out(128);
-	probe p = {out.data()};
+	std::vector<float> out(128), x = values(16, 7);
+	probe p = {out.data(), x.data()};
 	run(sums, p, {2, 1, 1}, 64);
-	float x[16];
-	for (int i = 0; i < 16; i++)
-		x[i] = 1.0f / (float)(i + 1);
 	for (int w = 8; w; w /= 2)
 		for (int i = 0; i < w; i++)
-			x[i] = x[i] + x[i + w];
+			x[(size_t)i] += x[(size_t)(i + w)];
 	for (int i = 0; i < 16; i++)
 		assert(out[(size_t)i] == x[0] && out[64 + (size_t)i] == x[0]);
 	run(waits, p, {2, 1, 1}, 64);
@@ -85,14 +90,6 @@ static void emulator()
 	assert(fails(hangs_in_lanes, p) == "probe: some of 16 lanes are at an exchange, others not");
 	run(waits, p, {2, 1, 1}, 64); /* and goes on */
 	assert(out[5] == 6);
-}
-
-static std::vector<float> values(size_t n, unsigned seed)
-{
-	std::vector<float> v(n);
-	for (float &x : v)
-		x = (float)((seed = seed * 1664525u + 1013904223u) >> 8) / 8388608.0f - 1;
-	return v;
 }
 
 /* each output is one chain of fma */
