@@ -143,6 +143,13 @@ static void attention(int t, int h, int g, int d, int window)
 		a.rows = at, a.q = &q[(size_t)(row * h * d)], a.o = &decoded[(size_t)(row * h * d)];
 		run(r1_attn_paged, a, {1, (unsigned)g, 1}, 256);
 		assert(!memcmp(&o[(size_t)(row * h * d)], a.o, (size_t)(h * d) * sizeof(float)));
+		memset(a.o, 0, (size_t)(h * d) * sizeof(float));
+		std::vector<float> parts((size_t)(3 * h * (d + 2)), NAN); /* the chunks alone, and merged */
+		a.part = parts.data(), a.chunks = 3;
+		run(r1_attn_paged, a, {1, (unsigned)g, 3}, 256);
+		run(r1_attn_merge, a, {1, (unsigned)h, 1}, 32);
+		assert(!memcmp(&o[(size_t)(row * h * d)], a.o, (size_t)(h * d) * sizeof(float)));
+		a.part = nullptr;
 	}
 }
 

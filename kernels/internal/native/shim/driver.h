@@ -36,7 +36,7 @@ constexpr kernel_name kernel_names[] = {R1_KERNELS(R1_NAME)};
 #undef R1_NAME
 
 struct grid {
-	int64_t x, y = 1;
+	int64_t x, y = 1, z = 1;
 };
 
 } // namespace shim
@@ -68,7 +68,7 @@ struct gpu {
 	template <kernel_id k> void launch(const at::Device &, grid g, int threads, const typename argument_of<k>::of &a) const
 	{
 		if (g.x > 0 && g.y > 0)
-			emulated::emulate(kernel_names[k].name, emulated_kernels[k], &a, {static_cast<unsigned>(g.x), static_cast<unsigned>(g.y), 1}, threads);
+			emulated::emulate(kernel_names[k].name, emulated_kernels[k], &a, {static_cast<unsigned>(g.x), static_cast<unsigned>(g.y), static_cast<unsigned>(g.z)}, threads);
 	}
 };
 inline gpu *open_gpu(const r1_options &) { return new gpu; }
@@ -137,7 +137,8 @@ struct gpu {
 		if (g.x <= 0 || g.y <= 0)
 			return;
 		d.check(d.set_current(context), kernel_names[k].name);
-		d.check(d.launch(functions[k], static_cast<unsigned>(g.x), static_cast<unsigned>(g.y), 1, static_cast<unsigned>(threads), 1, 1, 0, impl.getStream(on).native_handle(), arguments, nullptr),
+		d.check(d.launch(functions[k], static_cast<unsigned>(g.x), static_cast<unsigned>(g.y), static_cast<unsigned>(g.z), static_cast<unsigned>(threads), 1, 1, 0, impl.getStream(on).native_handle(),
+		                 arguments, nullptr),
 		        kernel_names[k].name);
 	}
 

@@ -246,6 +246,7 @@ inline char *linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_te
 /* ---- attention ---- */
 
 constexpr int64_t attn_chunk = 256, attn_together = 4; /* keys, and queries, of a block of threads */
+constexpr int64_t attn_parts = INT64_C(1) << 24;       /* floats of chunks that are taken alone; only memory and speed depend on it */
 
 inline attn_args attention(const Tensor &q, const r1_tensor &k, float scale, int64_t window, float softcap)
 {
@@ -290,7 +291,16 @@ inline char *attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r
 		a.k = floats(kp), a.v = floats(v.f32("vpages", vpages, kp.numel())), a.o = floats(v.f32("o", o, qt.numel()));
 		paged_items(v, kp, table, at, a.t); /* checks them */
 		a.table = at_or_null<int32_t>(table), a.rows = at_or_null<int32_t>(at), a.pages = static_cast<int>(table.n[1]), a.slots = static_cast<int>(kp.size(1));
-		launch<r1_attn_paged>(v, attn_grid(a, a.tile), threads, a);
+		int64_t chunks = (table.n[1] * kp.size(1) + attn_chunk - 1) / attn_chunk, floats_of_parts = qt.size(0) * a.h * chunks * (a.d + 2);
+		grid g = attn_grid(a, a.tile);
+		Tensor parts;
+		if (chunks > 1 && chunks < 65536 && floats_of_parts <= attn_parts) {
+			parts = at::empty({floats_of_parts}, qt.options());
+			a.part = floats(parts), a.chunks = static_cast<int>(chunks), g.z = chunks;
+		}
+		launch<r1_attn_paged>(v, g, threads, a);
+		if (a.part)
+			launch<r1_attn_merge>(v, {a.t, a.t ? a.h : 0}, 128, a);
 	});
 }
 

@@ -11,7 +11,7 @@
 	X(rows, r1_row_sum, rows_args) X(rows, r1_row_max, rows_args) X(rows, r1_col_sum, rows_args) X(rows, r1_seg_sum, rows_args) \
 	X(rows, r1_seg_scan, rows_args) X(rows, r1_scatter_add, rows_args) \
 	X(norm, r1_rmsnorm, norm_args) X(norm, r1_rmsnorm_dx, norm_args) X(norm, r1_rmsnorm_dw, norm_args) X(norm, r1_rope, rope_args) \
-	X(attn, r1_attn, attn_args) X(attn, r1_attn_paged, attn_args) X(attn, r1_attn_dq, attn_args) X(attn, r1_attn_dkv, attn_args) \
+	X(attn, r1_attn, attn_args) X(attn, r1_attn_paged, attn_args) X(attn, r1_attn_merge, attn_args) X(attn, r1_attn_dq, attn_args) X(attn, r1_attn_dkv, attn_args) \
 	X(head, r1_head_stats, head_args) X(head, r1_head_dlogits, head_args) \
 	X(draw, r1_head_draw, draw_args) \
 	X(optim, r1_sq_norm, optim_args) X(optim, r1_sq_norm_end, optim_args) X(optim, r1_adamw, optim_args)
@@ -58,12 +58,12 @@ struct rope_args {
 };
 
 struct attn_args {
-	float *o = nullptr, *lse = nullptr, *dq = nullptr, *dk = nullptr, *dv = nullptr;
+	float *o = nullptr, *lse = nullptr, *dq = nullptr, *dk = nullptr, *dv = nullptr, *part = nullptr;
 	const float *q = nullptr, *k = nullptr, *v = nullptr, *dout = nullptr, *oin = nullptr, *lse_in = nullptr;
 	const int *segs = nullptr, *table = nullptr, *rows = nullptr;
 	int t = 0, h = 0, g = 0, d = 0, n = 0; /* n sequences */
 	int tile = 0;          /* rows of queries of a block */
-	int pages = 0, slots = 0, window = 0;
+	int pages = 0, slots = 0, window = 0, chunks = 0; /* chunks of a query in part */
 	float scale = 0, softcap = 0;
 };
 

@@ -121,8 +121,8 @@ DEVICE float mix(const attn_args &a, const block &b, int r, const float *values,
 	return sum;
 }
 
-/* each query's scores p of a chunk become exp(score - max); how the chunk is merged with those before */
-DEVICE void close(block &b, int c0)
+/* each query's scores p of a chunk become exp(score - max); how the chunk is merged with those before, unless it is taken alone */
+DEVICE void close(block &b, int c0, bool alone)
 {
 	int r = vec();
 	if (r < QUERIES && inside(b, r, c0)) {
@@ -137,7 +137,7 @@ DEVICE void close(block &b, int c0)
 		}
 		sum = lane_sum(sum);
 		if (lane() == 0) {
-			bool first = b.from[r] / CHUNK * CHUNK == c0;
+			bool first = alone || b.from[r] / CHUNK * CHUNK == c0;
 			float top = first || m > b.m[r] ? m : b.m[r];
 			b.old[r] = first ? 0.0f : fexp(b.m[r] - top), b.add[r] = first ? 1.0f : fexp(m - top);
 			b.l[r] = first ? sum : fmaf(sum, b.add[r], b.l[r] * b.old[r]);
@@ -146,14 +146,21 @@ DEVICE void close(block &b, int c0)
 	}
 }
 
-/* rows row0 .. row0 + rows - 1, which read the same keys, and the heads of group g */
-DEVICE void attend(const attn_args &a, block &b, float (*out)[WIDTH], const keys &k, int g, int row0, int rows)
+/* what a query has of one chunk, taken alone: d weighted values, their max and sum */
+DEVICE float *part_of(const attn_args &a, i64 query, int chunk) { return a.part + (query * a.chunks + chunk) * (a.d + 2); }
+
+/* Rows row0 .. row0 + rows - 1, which read the same keys, and the heads of group g: all chunks, merged, or one chunk alone into part. */
+DEVICE void attend(const attn_args &a, block &b, float (*out)[WIDTH], const keys &k, int g, int row0, int rows, int alone)
 {
 	for (int u = 0; u < rows * (a.h / a.g); u += QUERIES) {
 		int from, to;
 		take(a, b, k, g, row0, rows, u);
-		fetch(a, b, b.x, a.q);
 		span(b, from, to);
+		if (alone >= 0)
+			from = most(from, alone * CHUNK), to = least(to, alone * CHUNK + CHUNK - 1);
+		if (from > to)
+			continue;
+		fetch(a, b, b.x, a.q);
 		for (int c0 = from / CHUNK * CHUNK; c0 <= to; c0 += CHUNK) {
 			int key = c0 + (int)threadIdx.x;
 			float z[QUERIES];
@@ -163,23 +170,31 @@ DEVICE void attend(const attn_args &a, block &b, float (*out)[WIDTH], const keys
 			for (int r = 0; r < QUERIES; r++)
 				b.p[r][threadIdx.x] = sees(b, r, key) ? shaped(a, z[r]) : -INFINITY;
 			barrier();
-			close(b, c0);
+			close(b, c0, alone >= 0);
 			barrier();
 			for (int e = (int)threadIdx.x; e < QUERIES * a.d; e += CHUNK) {
 				int r = e / a.d, i = e % a.d;
 				if (inside(b, r, c0)) {
 					float part = mix(a, b, r, a.v, g, c0, i, 0.0f);
-					out[r][i] = b.from[r] / CHUNK * CHUNK == c0 ? part : fmaf(part, b.add[r], out[r][i] * b.old[r]);
+					out[r][i] = alone >= 0 || b.from[r] / CHUNK * CHUNK == c0 ? part : fmaf(part, b.add[r], out[r][i] * b.old[r]);
 				}
 			}
 		}
 		for (int e = (int)threadIdx.x; e < QUERIES * a.d; e += CHUNK) {
 			int r = e / a.d, i = e % a.d;
-			if (b.at[r] >= 0)
-				a.o[((i64)b.at[r] * a.h + b.head[r]) * a.d + i] = out[r][i] / b.l[r];
+			i64 query = (i64)b.at[r] * a.h + b.head[r];
+			if (alone >= 0 && inside(b, r, alone * CHUNK))
+				part_of(a, query, alone)[i] = out[r][i];
+			else if (alone < 0 && b.at[r] >= 0)
+				a.o[query * a.d + i] = out[r][i] / b.l[r];
 		}
-		if (a.lse && threadIdx.x < QUERIES && b.at[threadIdx.x] >= 0)
-			a.lse[(i64)b.at[threadIdx.x] * a.h + b.head[threadIdx.x]] = b.m[threadIdx.x] + flog(b.l[threadIdx.x]);
+		int r = (int)threadIdx.x;
+		if (r < QUERIES && alone >= 0 && inside(b, r, alone * CHUNK)) {
+			float *part = part_of(a, (i64)b.at[r] * a.h + b.head[r], alone) + a.d;
+			part[0] = b.m[r], part[1] = b.l[r];
+		} else if (r < QUERIES && alone < 0 && a.lse && b.at[r] >= 0) {
+			a.lse[(i64)b.at[r] * a.h + b.head[r]] = b.m[r] + flog(b.l[r]);
+		}
 	}
 }
 
@@ -191,10 +206,11 @@ KERNEL(r1_attn, attn_args)
 	int end = least(a.t, (int)(blockIdx.x + 1) * a.tile);
 	for (int row = (int)blockIdx.x * a.tile; row < end;) {
 		int seq = seq_of(a, row), to = least(end, a.segs[3 * seq] + a.segs[3 * seq + 1]);
-		attend(a, b, out, keys_of(a, seq), (int)blockIdx.y, row, to - row);
+		attend(a, b, out, keys_of(a, seq), (int)blockIdx.y, row, to - row, -1);
 		row = to;
 	}
 }
+/* over pages; with part a block takes one chunk of 256 keys alone, so that a long context has many blocks */
 KERNEL(r1_attn_paged, attn_args)
 {
 	SHARED block b;
@@ -205,8 +221,27 @@ KERNEL(r1_attn_paged, attn_args)
 		while (to < end && a.rows[2 * to] == of)
 			to++;
 		keys k = {0, 0, 0, a.slots, a.table + (i64)of * a.pages};
-		attend(a, b, out, k, (int)blockIdx.y, row, to - row);
+		attend(a, b, out, k, (int)blockIdx.y, row, to - row, a.part ? (int)blockIdx.z : -1);
 		row = to;
+	}
+}
+
+/* a block a query: its chunks merged as attend merges them */
+KERNEL(r1_attn_merge, attn_args)
+{
+	i64 query = (i64)blockIdx.x * a.h + blockIdx.y;
+	int pos = a.rows[2 * blockIdx.x + 1], first = first_seen(a, pos) / CHUNK;
+	for (int i = (int)threadIdx.x; i < a.d; i += (int)blockDim.x) {
+		const float *part = part_of(a, query, first);
+		float o = part[i], m = part[a.d], l = part[a.d + 1];
+		for (int chunk = first + 1; chunk <= pos / CHUNK; chunk++) {
+			part = part_of(a, query, chunk);
+			float top = part[a.d] > m ? part[a.d] : m, old = fexp(m - top), add = fexp(part[a.d] - top);
+			o = fmaf(part[i], add, o * old);
+			l = fmaf(part[a.d + 1], add, l * old);
+			m = top;
+		}
+		a.o[query * a.d + i] = o / l;
 	}
 }
 
