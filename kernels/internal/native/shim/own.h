@@ -193,6 +193,9 @@ inline char *rope(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor pos, r1_tensor 
 
 /* ---- matrix products ---- */
 
+/* products in bf16 have no kernel yet: they are composed */
+inline bool in_bf16(const r1_tensor &packed) { return packed.p && packed.dtype == R1_BF16; }
+
 inline void multiply(const views &v, const gemm_args &a)
 {
 	WANT(a.m <= int64_t{65535} * 64, "%lld rows: at most 4194240", static_cast<long long>(a.m));
@@ -214,8 +217,10 @@ inline void multiply_into(const views &v, float *dw, const float *dy, const floa
 	multiply(v, {.c = dw, .a = dy, .b = x, .bias = nullptr, .m = n, .n = k, .k = m, .a_m = 1, .a_k = n, .b_k = k, .b_n = 1, .add = 1});
 }
 
-inline char *linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor, r1_tensor bias)
+inline char *linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor bias)
 {
+	if (in_bf16(packed))
+		return shim::linear(c, y, x, w, packed, bias);
 	return entry("linear", c, [&](const views &v) {
 		Tensor in = v.matrix("x", x), wt = weight(v, w);
 		int64_t m = in.size(0), n = wt.size(0), k = wt.size(1);
@@ -223,8 +228,10 @@ inline char *linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor,
 		multiply_by(v, floats(v.f32("y", y, m * n)), floats(in), floats(wt), bias.p ? floats(v.f32("bias", bias, n)) : nullptr, m, n, k);
 	});
 }
-inline char *linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor)
+inline char *linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor packed)
 {
+	if (in_bf16(packed))
+		return shim::linear_dx(c, dx, dy, w, packed);
 	return entry("linear_dx", c, [&](const views &v) {
 		Tensor grad = v.matrix("dy", dy), wt = weight(v, w);
 		int64_t m = grad.size(0), n = wt.size(0), k = wt.size(1);
@@ -319,9 +326,11 @@ inline float *logits(const views &v, const head_model &m, Tensor &z, int64_t r, 
 	return floats(z);
 }
 
-inline char *head_ext(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tensor kl, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor, r1_tensor target, r1_tensor temp, float softcap,
-                      r1_tensor y, r1_tensor u, r1_tensor, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
+inline char *head_ext(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tensor kl, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target, r1_tensor temp, float softcap,
+                      r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
+	if (in_bf16(packed) || in_bf16(upacked))
+		return shim::head_ext(c, logp, ent, lse, kl, aux, x, w, packed, target, temp, softcap, y, u, upacked, ycap, beta, keep_at, keep);
 	return entry("head", c, [&](const views &v) {
 		head_input in = input_of(v, x, w, target, temp, softcap, y, u, ycap, beta, keep_at, keep);
 		v.f32("logp", logp, in.t()), v.f32("ent", ent, in.t()), v.f32("lse", lse, in.t());
@@ -342,9 +351,11 @@ inline char *head(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_te
 	return head_ext(c, logp, ent, lse, none, none, x, w, packed, target, temp, softcap, none, none, none, 0, 0, none, none);
 }
 
-inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor,
-                           r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
+inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed,
+                           r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
+	if (in_bf16(packed) || in_bf16(upacked))
+		return shim::head_ext_grad(c, dx, dw, dlogp, dent, dkl, ent, lse, aux, x, w, packed, target, temp, softcap, y, u, upacked, ycap, beta, keep_at, keep);
 	return entry("head_grad", c, [&](const views &v) {
 		r1_tensor none = {};
 		if (dkl.p)
@@ -378,9 +389,11 @@ inline char *head_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r
 	return head_ext_grad(c, dx, dw, dlogp, dent, none, ent, lse, none, x, w, packed, target, temp, softcap, none, none, none, 0, 0, none, none);
 }
 
-inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor mass, r1_tensor x, r1_tensor w, r1_tensor, r1_tensor temp, r1_tensor cut, r1_tensor counter,
-                              r1_tensor key, float softcap)
+inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor mass, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor cut,
+                              r1_tensor counter, r1_tensor key, float softcap)
 {
+	if (in_bf16(packed))
+		return shim::head_sample_keep(c, token, logp, ent, kept, mass, x, w, packed, temp, cut, counter, key, softcap);
 	return entry("head_sample", c, [&](const views &v) {
 		head_input in = {model_of(v, "x", x, w, softcap), {}, {}, v.column("temp", temp, rows(x)), {}, {}, 0};
 		int64_t t = in.t(), words = (in.v() + 31) / 32;
