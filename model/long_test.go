@@ -13,7 +13,7 @@ import (
 	"github.com/gor1/gor1/model"
 )
 
-var long = flag.Bool("long", false, "run the long tests: one sequence of 65,536 tokens (about 10 minutes)")
+var long = flag.Bool("long", false, "run the long tests: one sequence of 65,536 tokens (about 4 minutes)")
 
 // gradients runs forward and backward over one sequence and returns the hidden rows from position tail on, the gradients
 // and the most memory that was in use beyond what the model holds.
