@@ -120,8 +120,9 @@ static void attn_scores(attn_work *w, int i0, int i1, int32_t from, int32_t to, 
 	int64_t d = w->a->d;
 	for (int i = i0; i < i1; i++)
 		xq[i] = x + w->q[i];
-	if (i1 - i0 <= ATTN_QT) {
-		few[i1 - i0 - 1](d, xq + i0, y, w->key, from, to, s + i0 * ATTN_CHUNK);
+	if (i1 - i0 <= ATTN_FEW) {
+		for (int i = i0; i < i1; i += ATTN_FT)
+			few[(i1 - i < ATTN_FT ? i1 - i : ATTN_FT) - 1](d, xq + i, y, w->key, from, to, s + i * ATTN_CHUNK);
 		return;
 	}
 	for (int i = i0; d != w->dp && i < i1; i++) {

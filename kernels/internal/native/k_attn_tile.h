@@ -3,13 +3,17 @@
  * mixed value one fma for each key (or query) in ascending order. */
 
 #if SIMD == 3
-#define ATTN_MR 6 /* rows of a mix */
-#define ATTN_NB 4 /* and vectors of each */
-#define ATTN_QT 4 /* queries of a tile of scores */
+#define ATTN_MR 6  /* rows of a mix */
+#define ATTN_NB 4  /* and vectors of each; of one row always 4 */
+#define ATTN_QT 4  /* queries of a tile of scores */
+#define ATTN_FT 4  /* and of one over keys as they lie */
+#define ATTN_FEW 4 /* queries up to which keys are not turned */
 #else
 #define ATTN_MR 2
 #define ATTN_NB 2
 #define ATTN_QT 2
+#define ATTN_FT 1
+#define ATTN_FEW 7 /* turning is slow here */
 #endif
 
 /* ---- scores ---- */
@@ -91,7 +95,7 @@ INLINE void attn_few(const int nq, int64_t d, const float *const *x, const float
 {
 	for (int32_t j = from; j < to; j += 4) {
 		const float *k[4];
-		vf acc[ATTN_QT][4];
+		vf acc[ATTN_FT][4];
 #pragma GCC unroll 4
 		for (int i = 0; i < 4; i++) {
 			k[i] = y + at[j + i < to ? j + i : to - 1];
@@ -121,12 +125,12 @@ INLINE void attn_few(const int nq, int64_t d, const float *const *x, const float
 #define FEW(nq) static void attn_few##nq(FEW_ARGS) { attn_few(nq, d, x, y, at, from, to, s); }
 #define FEW_ARGS int64_t d, const float *const *x, const float *y, const int64_t *at, int32_t from, int32_t to, float *s
 typedef void few_fn(FEW_ARGS);
-FEW(1) FEW(2)
-#if ATTN_QT == 4
-FEW(3) FEW(4)
-static few_fn *const few[ATTN_QT] = {attn_few1, attn_few2, attn_few3, attn_few4};
+FEW(1)
+#if ATTN_FT == 4
+FEW(2) FEW(3) FEW(4)
+static few_fn *const few[ATTN_FT] = {attn_few1, attn_few2, attn_few3, attn_few4};
 #else
-static few_fn *const few[ATTN_QT] = {attn_few1, attn_few2};
+static few_fn *const few[ATTN_FT] = {attn_few1};
 #endif
 
 /* ---- mixes ---- */
@@ -135,7 +139,7 @@ static few_fn *const few[ATTN_QT] = {attn_few1, attn_few2};
 INLINE void attn_fma(const int nr, const int nb, const int m, int64_t n, const float *p, int64_t p_row, int64_t p_step, const float *x, const int64_t *x_at, float *out,
                      const int64_t *out_at)
 {
-	vf s[ATTN_MR][ATTN_NB];
+	vf s[ATTN_MR][4];
 #pragma GCC unroll 6
 	for (int i = 0; i < nr; i++)
 #pragma GCC unroll 4
@@ -143,7 +147,7 @@ INLINE void attn_fma(const int nr, const int nb, const int m, int64_t n, const f
 			s[i][b] = v_get(out + out_at[i] + 16 * b, b + 1 < nb ? 16 : m);
 	for (int64_t j = 0; j < n; j++, p += p_step) {
 		const float *xj = x + x_at[j];
-		vf xv[ATTN_NB];
+		vf xv[4];
 #pragma GCC unroll 4
 		for (int b = 0; b < nb; b++)
 			xv[b] = v_get(xj + 16 * b, b + 1 < nb ? 16 : m);
@@ -165,20 +169,20 @@ INLINE void attn_fma(const int nr, const int nb, const int m, int64_t n, const f
 #define MIX_ARGS int64_t n, const float *p, int64_t p_row, int64_t p_step, const float *x, const int64_t *x_at, float *out, const int64_t *out_at
 #define MIX(nb, nr) static void attn_fma_##nb##_##nr(MIX_ARGS) { attn_fma(nr, nb, 16, n, p, p_row, p_step, x, x_at, out, out_at); }
 typedef void mix_fn(MIX_ARGS);
-MIX(1, 1) MIX(1, 2) MIX(2, 1) MIX(2, 2)
+MIX(1, 1) MIX(1, 2) MIX(2, 1) MIX(2, 2) MIX(4, 1)
 #if ATTN_MR == 6
-MIX(1, 3) MIX(1, 4) MIX(1, 5) MIX(1, 6) MIX(2, 3) MIX(2, 4) MIX(2, 5) MIX(2, 6) MIX(4, 1) MIX(4, 2) MIX(4, 3) MIX(4, 4) MIX(4, 5) MIX(4, 6)
+MIX(1, 3) MIX(1, 4) MIX(1, 5) MIX(1, 6) MIX(2, 3) MIX(2, 4) MIX(2, 5) MIX(2, 6) MIX(4, 2) MIX(4, 3) MIX(4, 4) MIX(4, 5) MIX(4, 6)
 #define MIXES(nb) {attn_fma_##nb##_1, attn_fma_##nb##_2, attn_fma_##nb##_3, attn_fma_##nb##_4, attn_fma_##nb##_5, attn_fma_##nb##_6}
 static mix_fn *const mixes[3][ATTN_MR] = {MIXES(1), MIXES(2), MIXES(4)};
 #else
 #define MIXES(nb) {attn_fma_##nb##_1, attn_fma_##nb##_2}
-static mix_fn *const mixes[2][ATTN_MR] = {MIXES(1), MIXES(2)};
+static mix_fn *const mixes[3][ATTN_MR] = {MIXES(1), MIXES(2), {attn_fma_4_1}};
 #endif
 
 /* nr <= ATTN_MR rows, d wide */
 static void attn_mix_tile(int64_t d, int nr, MIX_ARGS)
 {
-	int size = ATTN_NB == 4 ? 2 : 1; /* log of the vectors at once */
+	int size = ATTN_NB == 4 || nr == 1 ? 2 : 1; /* log of the vectors at once */
 	for (int64_t i = 0; i < d; ) {
 		int64_t left = d - i;
 		if (left < 16) {
