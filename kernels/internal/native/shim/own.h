@@ -222,7 +222,7 @@ inline char *linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor 
 	if (in_bf16(packed))
 		return shim::linear(c, y, x, w, packed, bias);
 	return entry("linear", c, [&](const views &v) {
-		Tensor in = v.matrix("x", x), wt = weight(v, w);
+		Tensor in = v.matrix("x", x), wt = v.shaped("w", w, 2);
 		int64_t m = in.size(0), n = wt.size(0), k = wt.size(1);
 		WANT(in.size(1) == k, "x has %lld columns, w %lld", static_cast<long long>(in.size(1)), static_cast<long long>(k));
 		multiply_by(v, floats(v.f32("y", y, m * n)), floats(in), floats(wt), bias.p ? floats(v.f32("bias", bias, n)) : nullptr, m, n, k);
@@ -233,7 +233,7 @@ inline char *linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_te
 	if (in_bf16(packed))
 		return shim::linear_dx(c, dx, dy, w, packed);
 	return entry("linear_dx", c, [&](const views &v) {
-		Tensor grad = v.matrix("dy", dy), wt = weight(v, w);
+		Tensor grad = v.matrix("dy", dy), wt = v.shaped("w", w, 2);
 		int64_t m = grad.size(0), n = wt.size(0), k = wt.size(1);
 		WANT(grad.size(1) == n, "dy has %lld columns, w %lld rows", static_cast<long long>(grad.size(1)), static_cast<long long>(n));
 		multiply_back(v, floats(v.f32("dx", dx, m * k)), floats(grad), floats(wt), m, n, k);
@@ -332,7 +332,7 @@ inline char *head_ext(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r
 	if (in_bf16(packed) || in_bf16(upacked))
 		return shim::head_ext(c, logp, ent, lse, kl, aux, x, w, packed, target, temp, softcap, y, u, upacked, ycap, beta, keep_at, keep);
 	return entry("head", c, [&](const views &v) {
-		head_input in = input_of(v, x, w, target, temp, softcap, y, u, ycap, beta, keep_at, keep);
+		head_input in = input_of(v, x, w, {}, target, temp, softcap, y, u, {}, ycap, beta, keep_at, keep);
 		v.f32("logp", logp, in.t()), v.f32("ent", ent, in.t()), v.f32("lse", lse, in.t());
 		if (y.p)
 			v.f32("kl", kl, in.t()), v.f32("aux", aux, 2 * in.t());
@@ -360,7 +360,7 @@ inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlog
 		r1_tensor none = {};
 		if (dkl.p)
 			v.flat("y", y);
-		head_input in = input_of(v, x, w, target, temp, softcap, dkl.p ? y : none, u, ycap, beta, keep_at, keep);
+		head_input in = input_of(v, x, w, {}, target, temp, softcap, dkl.p ? y : none, u, {}, ycap, beta, keep_at, keep);
 		int64_t t = in.t(), d = in.m.x.size(1);
 		v.f32("dx", dx, in.m.x.numel()), v.f32("dlogp", dlogp, t), v.f32("ent", ent, t), v.f32("lse", lse, t);
 		if (dw.p)
@@ -395,7 +395,7 @@ inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_ten
 	if (in_bf16(packed))
 		return shim::head_sample_keep(c, token, logp, ent, kept, mass, x, w, packed, temp, cut, counter, key, softcap);
 	return entry("head_sample", c, [&](const views &v) {
-		head_input in = {model_of(v, "x", x, w, softcap), {}, {}, v.column("temp", temp, rows(x)), {}, {}, 0};
+		head_input in = {model_of(v, "x", x, w, {}, softcap), {}, {}, v.column("temp", temp, rows(x)), {}, {}, 0};
 		int64_t t = in.t(), words = (in.v() + 31) / 32;
 		v.flat("token", token, t, R1_I32), v.f32("logp", logp, t), v.f32("ent", ent, t), v.flat("counter", counter, 4 * t, R1_I32), v.flat("key", key, 2, R1_I32);
 		check_draw(v, in.temp, cut);
