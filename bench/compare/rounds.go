@@ -45,7 +45,6 @@ type contender struct {
 	side
 	w       *worker
 	own     bool
-	set     setting
 	swept   []swept
 	rounds  [][]answer
 	failure error
