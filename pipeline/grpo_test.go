@@ -229,6 +229,18 @@ func TestFoundFinished(t *testing.T) {
 	require.Equal(t, results[0], results[1])
 }
 
+// A kill between the last commit and the removal of what it supersedes leaves a checkpoint that the next start removes.
+func TestKilledBeforePruning(t *testing.T) {
+	dir := t.TempDir()
+	_, err := train(context.Background(), t, dir, 9)
+	require.NoError(t, err)
+	want := sums(t, dir)
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "checkpoint-3"), os.DirFS(filepath.Join(dir, "checkpoint-9"))))
+	_, err = train(context.Background(), t, dir, 9)
+	require.NoError(t, err)
+	require.Equal(t, want, sums(t, dir))
+}
+
 // A finished run is not run again, and another configuration is refused by name.
 func TestResumeRefused(t *testing.T) {
 	dir := t.TempDir()

@@ -156,8 +156,16 @@ func (l Loop) commit(done int) error {
 		}
 		return os.WriteFile(filepath.Join(dir, stateFile), append(text, '\n'), 0o644)
 	})
-	if err != nil || l.Keep == 0 {
+	if err != nil {
 		return err
+	}
+	return l.prune()
+}
+
+// prune removes the checkpoints that do not stay.
+func (l Loop) prune() error {
+	if l.Keep == 0 {
+		return nil
 	}
 	var best []int64
 	if l.Best != nil {
@@ -203,7 +211,10 @@ func (l Loop) restore() (int, error) {
 			return 0, err
 		}
 	}
-	return s.Step, l.Dir.Rewind(int64(s.Step) - 1)
+	if err := l.Dir.Rewind(int64(s.Step) - 1); err != nil {
+		return 0, err
+	}
+	return s.Step, l.prune() // a kill between a commit and this leaves one too many
 }
 
 // sameConfig compares the configuration of a checkpoint with the loop's, key by key.
