@@ -62,6 +62,7 @@ func (r *Run) Commit(step int64, write func(dir string) error) (err error) {
 	if err := syncDir(r.dir); err != nil {
 		return err
 	}
+	r.whole[step] = true
 	if old != "" {
 		return os.RemoveAll(old)
 	}
@@ -193,13 +194,24 @@ func (r *Run) Latest() (step int64, skipped []error, ok bool, err error) {
 		return 0, nil, false, err
 	}
 	for _, s := range slices.Backward(steps) {
-		if err := Verify(r.Path(s)); err != nil {
+		delete(r.whole, s)
+		if err := r.verify(s); err != nil {
 			skipped = append(skipped, err)
 			continue
 		}
 		return s, skipped, true, nil
 	}
 	return 0, skipped, false, nil
+}
+
+// verify verifies a checkpoint that this process neither wrote nor has verified: those of a large model take seconds to read.
+func (r *Run) verify(step int64) error {
+	if r.whole[step] {
+		return nil
+	}
+	err := Verify(r.Path(step))
+	r.whole[step] = err == nil
+	return err
 }
 
 // Keep removes all but the newest n whole checkpoints and those of the steps in also. A damaged one goes too once n whole ones
@@ -212,7 +224,7 @@ func (r *Run) Keep(n int, also ...int64) error {
 	whole := 0
 	for _, s := range slices.Backward(steps) {
 		if keep := slices.Contains(also, s); keep || whole < n {
-			if Verify(r.Path(s)) == nil {
+			if r.verify(s) == nil {
 				whole++
 			}
 			continue
@@ -221,6 +233,7 @@ func (r *Run) Keep(n int, also ...int64) error {
 		if err := os.Rename(r.Path(s), gone); err != nil {
 			return fmt.Errorf("run: %w", err)
 		}
+		delete(r.whole, s)
 		if err := os.RemoveAll(gone); err != nil {
 			return fmt.Errorf("run: %w", err)
 		}
@@ -239,12 +252,12 @@ func (r *Run) WriteFile(name string, write func(w io.Writer) error) (err error) 
 		return fmt.Errorf("run: %w", err)
 	}
 	w := bufio.NewWriter(f)
-	err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), f.Close())
+	err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("run: %s: %w", name, errors.Join(err, os.Remove(f.Name())))
 	}
-	return nil
+	return syncDir(filepath.Dir(path))
 }

@@ -17,7 +17,8 @@ type Run struct {
 	dir     string
 	lock    *os.File
 	metrics *os.File
-	events  *events // TensorBoard's copy of the metrics; nil until the first line
+	events  *events        // TensorBoard's copy of the metrics; nil until the first line
+	whole   map[int64]bool // checkpoints that this process wrote or has verified
 }
 
 // The names inside a run's directory.
@@ -46,7 +47,7 @@ func Open(dir string) (*Run, error) {
 		holder, _ := io.ReadAll(io.LimitReader(lock, 200))
 		return nil, errors.Join(fmt.Errorf("run: %s: %w: %s", dir, ErrLocked, strings.TrimSpace(string(holder))), lock.Close())
 	}
-	r := &Run{dir: dir, lock: lock}
+	r := &Run{dir: dir, lock: lock, whole: map[int64]bool{}}
 	if err := r.prepare(); err != nil {
 		return nil, errors.Join(fmt.Errorf("run: %s: %w", dir, err), r.Close())
 	}
