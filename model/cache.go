@@ -122,6 +122,27 @@ func (c *Cache) Fork(s *kernels.Scope, q *Seq, n int) *Seq {
 	return f
 }
 
+// Truncate forgets what q holds from position n on and gives the pages of that back, so that other tokens can follow. A page that is kept in
+// part and shared with forks is copied first, so none of them sees what q adds: that needs a free page.
+func (c *Cache) Truncate(s *kernels.Scope, q *Seq, n int) {
+	if n < 0 || n > q.n {
+		s.Fail(fmt.Errorf("model: truncation at %d of a sequence of %d positions", n, q.n))
+		return
+	}
+	if whole := n / PageRows; n%PageRows != 0 && c.refs[q.pages[whole]] > 1 {
+		f := c.Fork(s, q, n)
+		if f.n == n { // else there was no page for it, and q stays as it is
+			c.Drop(q)
+			*q = *f
+		}
+		return
+	}
+	keep := (n + PageRows - 1) / PageRows
+	rest := Seq{pages: q.pages[keep:]}
+	q.pages, q.n = q.pages[:keep], n
+	c.Drop(&rest)
+}
+
 func (c *Cache) take() (int32, bool) {
 	if len(c.free) == 0 {
 		return 0, false

@@ -135,6 +135,57 @@ func TestForkEqualsForward(t *testing.T) {
 	}
 }
 
+// Truncated anywhere, as often as it may be, beside forks that share its pages and are truncated too, a sequence goes on as a fresh one of its
+// text does, and all pages come back.
+func TestTruncateEqualsForward(t *testing.T) {
+	dev := openCPU(t)
+	for _, name := range []string{"qwen2", "deepseek_v3", "gemma3", "qwen3_moe"} {
+		m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
+		d := draws(9)
+		width, words := m.Config().HiddenSize, m.Config().VocabSize
+		for range 6 {
+			cache, err := m.NewCache(40 * model.PageRows)
+			require.NoError(t, err)
+			pages := cache.FreePages()
+			seqs, texts := []*model.Seq{cache.NewSeq()}, [][]int32{nil}
+			for range 25 {
+				i := d.below(len(seqs))
+				do(t, dev, func(s *kernels.Scope) {
+					switch at := d.below(seqs[i].Len() + 1); {
+					case len(seqs) < 5 && d.below(3) == 0:
+						seqs, texts = append(seqs, cache.Fork(s, seqs[i], at)), append(texts, append([]int32(nil), texts[i][:at]...))
+					case d.below(2) == 0:
+						cache.Truncate(s, seqs[i], at)
+						texts[i] = texts[i][:at]
+					default:
+						for range min(1+d.below(20), 70-len(texts[i])) {
+							texts[i] = append(texts[i], int32(d.below(words)))
+						}
+						cache.Extend(s, seqs[i:i+1], [][]int32{texts[i][seqs[i].Len():]})
+					}
+				})
+				require.Equal(t, len(texts[i]), seqs[i].Len())
+			}
+			for i, q := range seqs {
+				texts[i] = append(texts[i], int32(i))
+				want := hidden(t, m, texts[i], kernels.PackedSegs(len(texts[i])))
+				do(t, dev, func(s *kernels.Scope) {
+					row := read(t, s, cache.Extend(s, []*model.Seq{q}, [][]int32{texts[i][len(texts[i])-1:]}))
+					sameBits(t, want[len(want)-width:], row, name, "sequence", i)
+				})
+			}
+			held, room := cache.Usage(seqs)
+			require.LessOrEqual(t, held, room)
+			require.Equal(t, pages-cache.FreePages(), room/model.PageRows, "pages that no sequence is in are free")
+			for _, q := range seqs {
+				cache.Drop(q)
+			}
+			require.Equal(t, pages, cache.FreePages())
+			require.NoError(t, cache.Close())
+		}
+	}
+}
+
 // Pages that forks share outlive the sequence they came from: what is cached after it was dropped lands elsewhere.
 func TestForkOutlivesStem(t *testing.T) {
 	dev := openCPU(t)
@@ -176,7 +227,7 @@ func TestCacheFull(t *testing.T) {
 	cache, err := m.NewCache(2 * model.PageRows)
 	require.NoError(t, err)
 	defer cache.Close()
-	a, b := cache.NewSeq(), cache.NewSeq()
+	a, b, fork := cache.NewSeq(), cache.NewSeq(), cache.NewSeq()
 	do(t, dev, func(s *kernels.Scope) { cache.Extend(s, []*model.Seq{a}, [][]int32{make([]int32, 17)}) })
 	require.Zero(t, cache.FreePages())
 	err = dev.Do(t.Context(), func(s *kernels.Scope) error {
@@ -190,6 +241,14 @@ func TestCacheFull(t *testing.T) {
 		return s.Err()
 	})
 	require.ErrorIs(t, err, model.ErrCacheFull)
+	do(t, dev, func(s *kernels.Scope) { fork = cache.Fork(s, a, 16) })
+	err = dev.Do(t.Context(), func(s *kernels.Scope) error {
+		cache.Truncate(s, a, 5)
+		return s.Err()
+	})
+	require.ErrorIs(t, err, model.ErrCacheFull, "the fork has the page too")
+	require.Equal(t, 17, a.Len(), "nothing changed")
+	cache.Drop(fork)
 	cache.Drop(a)
 	cache.Drop(b)
 	require.Equal(t, 2, cache.FreePages())

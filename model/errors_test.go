@@ -50,6 +50,7 @@ func TestCallErrors(t *testing.T) {
 		"cached too long":     {func(s *kernels.Scope) { cache.Extend(s, []*model.Seq{cache.NewSeq()}, [][]int32{make([]int32, 129)}) }, "position 128"},
 		"closed cache":        {func(s *kernels.Scope) { closed.Extend(s, []*model.Seq{closed.NewSeq()}, [][]int32{{1}}) }, "closed"},
 		"fork past the end":   {func(s *kernels.Scope) { cache.Fork(s, cache.NewSeq(), 1) }, "fork at 1"},
+		"cut past the end":    {func(s *kernels.Scope) { cache.Truncate(s, cache.NewSeq(), 1) }, "truncation at 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := dev.Do(t.Context(), func(s *kernels.Scope) error {

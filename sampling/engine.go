@@ -328,9 +328,7 @@ func (e *Engine) admit(s *kernels.Scope, req Request, cache *model.Cache, prompt
 			prompt = cache.NewSeq()
 			prompts[l.group] = prompt
 		} else { // admitted in part before: only the last row is wanted, so run that one again
-			last := cache.Fork(s, prompt, prompt.Len()-1)
-			cache.Drop(prompt)
-			*prompt = *last
+			cache.Truncate(s, prompt, prompt.Len()-1)
 			again = again[len(again)-1:]
 		}
 		seqs, ids = append(seqs, prompt), append(ids, again)
