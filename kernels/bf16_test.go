@@ -155,34 +155,38 @@ func TestBF16IsItsDefinition(t *testing.T) {
 
 // A row's bits do not depend on the rows beside it, nor a weight's gradient on how the rows were split into passes.
 func TestBF16RowsAreIndependent(t *testing.T) {
-	const n, k, most = 65, 77, 512
-	x, w, dy := small(1, most*k), small(2, n*k), small(3, most*n)
 	for _, class := range []string{"fma", "dot"} {
-		dev := openCPU(t, kernels.Options{BF16: class})
-		wholeY, wholeDX, wholeDW := bf16Linear(t, dev, x, w, make([]float32, n), dy, most, n, k)
-		for _, m := range []int{1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 128} {
-			for _, at := range []int{0, 1, 13, most - m} {
-				y, dx, _ := bf16Linear(t, dev, x[at*k:(at+m)*k], w, make([]float32, n), dy[at*n:(at+m)*n], m, n, k)
-				require.Equal(t, bits(wholeY[at*n:(at+m)*n]), bits(y), "%s: %d rows from %d", class, m, at)
-				require.Equal(t, bits(wholeDX[at*k:(at+m)*k]), bits(dx), "%s: %d rows from %d: dx", class, m, at)
-			}
-		}
-		p, err := dev.NewParam("w", w, n, k)
-		require.NoError(t, err)
-		require.NoError(t, p.UseBF16())
-		for at, m := 0, 1; at < most; at, m = at+m, min(2*m+1, most-at-m) {
-			require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
-				s.Backward([]*kernels.Tensor{s.Linear(s.FromF32(x[at*k:(at+m)*k], m, k), p.Tensor, nil)}, []*kernels.Tensor{s.FromF32(dy[at*n:(at+m)*n], m, n)})
-				return s.Err()
-			}))
-		}
-		g, err := p.Grad()
-		require.NoError(t, err)
-		dw := make([]float32, n*k)
-		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error { return s.Read(g, dw) }))
-		require.Equal(t, bits(wholeDW), bits(dw), class)
-		require.NoError(t, p.Free())
+		bf16RowsAreIndependent(t, openCPU(t, kernels.Options{BF16: class}), 65, 77)
 	}
+}
+
+func bf16RowsAreIndependent(t *testing.T, dev *kernels.Device, n, k int) {
+	const most = 512
+	class := dev.BF16()
+	x, w, dy := small(1, most*k), small(2, n*k), small(3, most*n)
+	wholeY, wholeDX, wholeDW := bf16Linear(t, dev, x, w, make([]float32, n), dy, most, n, k)
+	for _, m := range []int{1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 128} {
+		for _, at := range []int{0, 1, 13, most - m} {
+			y, dx, _ := bf16Linear(t, dev, x[at*k:(at+m)*k], w, make([]float32, n), dy[at*n:(at+m)*n], m, n, k)
+			require.Equal(t, bits(wholeY[at*n:(at+m)*n]), bits(y), "%s: %d rows from %d", class, m, at)
+			require.Equal(t, bits(wholeDX[at*k:(at+m)*k]), bits(dx), "%s: %d rows from %d: dx", class, m, at)
+		}
+	}
+	p, err := dev.NewParam("w", w, n, k)
+	require.NoError(t, err)
+	require.NoError(t, p.UseBF16())
+	for at, m := 0, 1; at < most; at, m = at+m, min(2*m+1, most-at-m) {
+		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+			s.Backward([]*kernels.Tensor{s.Linear(s.FromF32(x[at*k:(at+m)*k], m, k), p.Tensor, nil)}, []*kernels.Tensor{s.FromF32(dy[at*n:(at+m)*n], m, n)})
+			return s.Err()
+		}))
+	}
+	g, err := p.Grad()
+	require.NoError(t, err)
+	dw := make([]float32, n*k)
+	require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error { return s.Read(g, dw) }))
+	require.Equal(t, bits(wholeDW), bits(dw), class)
+	require.NoError(t, p.Free())
 }
 
 // The head over a bf16 weight is the head over the rounded weight and rows in fp32, in class fma; draws and log-probs agree in both.

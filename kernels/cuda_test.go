@@ -241,6 +241,42 @@ func TestKernelTraining(t *testing.T) {
 	t.Logf("%d steps: loss %.3f to %.3f, every loss and weight has the cpu's bits", steps, got[0][0], got[steps-1][0])
 }
 
+// Products in bf16, class mma: the cpu's class fma to the tolerance of sums in another order, rounding itself to the bit; and rows of few, some and
+// many beside them have the same bits.
+func TestKernelsBF16(t *testing.T) {
+	dev := kernelDevice(t)
+	require.Equal(t, "mma", dev.BF16())
+	t.Run("against the cpu", func(t *testing.T) { bf16AgainstCPU(t, dev) })
+	t.Run("rows", func(t *testing.T) { bf16RowsAreIndependent(t, dev, 65, 77) })
+	t.Run("wide rows", func(t *testing.T) { bf16RowsAreIndependent(t, dev, 130, 144) })
+}
+
+// Training steps with every matrix in bf16: the same bits again, the cpu's class fma closely, and it learns.
+func TestKernelTrainingBF16(t *testing.T) {
+	const steps = 20
+	run := func(dev *kernels.Device) [][]float32 {
+		n := newTinyModel(t, dev)
+		for _, p := range n.params {
+			if len(p.Shape()) == 2 {
+				require.NoError(t, p.UseBF16())
+			}
+		}
+		return n.train(t, dev, steps)
+	}
+	dev := kernelDevice(t)
+	got, again, want := run(dev), run(dev), run(openCPU(t, kernels.Options{BF16: "fma"}))
+	for i := range got {
+		require.Equal(t, bits(got[i]), bits(again[i]), "result %d", i)
+	}
+	worst := 0.0
+	for i := range steps {
+		worst = max(worst, math.Abs(float64(got[i][0]-want[i][0])))
+	}
+	require.Less(t, worst, 0.02, "bf16 has 8 bits: where a sum's last bit differs, a rounding may go the other way")
+	require.Less(t, got[steps-1][0], got[0][0]-0.2, "it learns")
+	t.Logf("%d steps in bf16: loss %.3f to %.3f, the same bits again, within %.1e of the cpu", steps, got[0][0], got[steps-1][0], worst)
+}
+
 // Where there is no driver, opening a GPU is an error of one sentence, whether libtorch is set up or not.
 func TestNoDriver(t *testing.T) {
 	dev, err := kernels.Open("cuda:0")

@@ -35,7 +35,7 @@ import (
 type Options struct {
 	Threads  int    // threads to compute on; 0: one a core
 	ISA      string // instruction set of cpu: "portable", "avx2", "avx512", "neon"; "": the best one here. Bits are equal on all
-	BF16     string // class of products in bf16: "fma", "dot" (as VDPBF16PS: subnormal numbers count as 0); "": the fastest one here
+	BF16     string // class of products in bf16: "fma", "dot" (as VDPBF16PS: subnormal numbers count as 0), "mma" (a GPU's m16n8k16, cuda:N); "": the fastest one here
 	Fast     bool   // leave exact mode where the backend has a faster one
 	Memory   int64  // bytes that tensors may take at once; 0: what there is. More is an operation's error, which wraps ErrMemory
 	LibTorch string // folder of libtorch, only for "torch" and "cuda:N"; "": the one that r1 setup torch was given last
@@ -88,7 +88,7 @@ type Device struct {
 }
 
 var isaNames = map[string]int32{"": 0, "portable": 1, "avx2": 2, "avx512": 3, "neon": 4}
-var bf16Names = map[string]int32{"": 0, "fma": 1, "dot": 2, "tile": 3}
+var bf16Names = map[string]int32{"": 0, "fma": 1, "dot": 2, "tile": 3, "mma": 4}
 
 // Open opens a device. "cpu" is built in. "torch" (libtorch on the CPU) and "cuda:N" need r1 setup torch once; package libtorch is
 // what it calls. A GPU of another kind than before costs about 20 seconds more, in which its kernels are compiled. At most one Options may

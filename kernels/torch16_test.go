@@ -94,6 +94,10 @@ func bf16Products(t *testing.T, dev *kernels.Device) map[string][]float32 {
 func TestTorchBF16AgainstCPU(t *testing.T) {
 	dev := openTorch(t, kernels.Options{})
 	require.Equal(t, "fma", dev.BF16())
+	bf16AgainstCPU(t, dev)
+}
+
+func bf16AgainstCPU(t *testing.T, dev *kernels.Device) {
 	got := bf16Products(t, dev)
 	want := bf16Products(t, openCPU(t, kernels.Options{BF16: "fma"}))
 	require.Len(t, got, len(want))

@@ -41,7 +41,7 @@ func TestKernels(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, said, len(made), "a line of progress each")
 	require.Contains(t, said[0], "for sm_90a with NVRTC 99.1: 1 of ")
-	for _, name := range []string{"attn", "draw", "elem", "gemm", "head", "norm", "optim", "rows"} {
+	for _, name := range []string{"attn", "draw", "elem", "gemm", "gemm16", "head", "norm", "optim", "rows"} {
 		code, err := os.ReadFile(filepath.Join(dir, name+".cubin"))
 		require.NoError(t, err)
 		for _, want := range []string{name + ".cu:", "gpu.h", "args.h", "--gpu-architecture=sm_90a", "--fmad=false"} {

@@ -132,7 +132,7 @@ static char *cpu_ctx_new(const r1_options *o, r1_ctx **out)
 #endif
 	if (bf16 == R1_BF16_AUTO)
 		bf16 = dot ? R1_BF16_DOT : R1_BF16_FMA;
-	CHECK(bf16 == R1_BF16_FMA || bf16 == R1_BF16_DOT, "bf16 class %s is not offered; fma and dot are", bf16 == R1_BF16_TILE ? "tile" : "(unknown)");
+	CHECK(bf16 == R1_BF16_FMA || bf16 == R1_BF16_DOT, "bf16 class %s is not offered; fma and dot are", bf16 == R1_BF16_TILE ? "tile" : bf16 == R1_BF16_MMA ? "mma" : "(unknown)");
 	CHECK(o->threads >= 0 && o->threads <= POOL_MAX, "%d threads: want 1 to %d, or 0 for one a core", o->threads, POOL_MAX);
 	r1_ctx *c = calloc(1, sizeof *c);
 	CHECK(c, "out of memory");

@@ -40,7 +40,7 @@ typedef struct r1_graph r1_graph;
 enum { R1_ISA_AUTO = 0, R1_ISA_PORTABLE = 1, R1_ISA_AVX2 = 2, R1_ISA_AVX512 = 3, R1_ISA_NEON = 4 };
 
 /* bf16 numerics: which instruction multiplies. One class for every M, in sampler and trainer alike. */
-enum { R1_BF16_AUTO = 0, R1_BF16_FMA = 1, R1_BF16_DOT = 2, R1_BF16_TILE = 3 };
+enum { R1_BF16_AUTO = 0, R1_BF16_FMA = 1, R1_BF16_DOT = 2, R1_BF16_TILE = 3, R1_BF16_MMA = 4 /* a GPU's m16n8k16 */ };
 
 typedef struct {
 	int32_t device;  /* ordinal; -1: libtorch on the CPU; ignored by cpu */

@@ -9,6 +9,7 @@
 namespace emulated {
 #include "cuda/gpu.h"
 #include "cuda/gemm.cu"
+#include "cuda/gemm16.cu"
 #include "cuda/attn.cu"
 
 static std::vector<float> values(size_t n, unsigned seed)
@@ -55,6 +56,35 @@ KERNEL(hangs_in_lanes, probe)
 		a.out[0] = lane_sum(1.0f);
 }
 
+/* d = a b + d of one warp, elements where PTX ISA's "Matrix Fragments for mma.m16n8k16" says: row and column of a0..a7, b0..b3, c0..c3 */
+struct matrices {
+	const float *a, *b;
+	float *d;
+};
+KERNEL(one_mma, matrices)
+{
+	u32 x[4], y[2];
+	float d[4];
+	int group = (int)threadIdx.x >> 2, in_group = (int)threadIdx.x % 4;
+	auto of_a = [&](int i) { return a.a[(i < 2 || (4 <= i && i < 6) ? group : group + 8) * 16 + (i < 4 ? in_group * 2 + (i & 1) : in_group * 2 + (i & 1) + 8)]; };
+	auto of_b = [&](int i) { return a.b[(i < 2 ? in_group * 2 + (i & 1) : in_group * 2 + (i & 1) + 8) * 8 + group]; };
+	auto of_d = [&](int i) { return a.d + (i < 2 ? group : group + 8) * 8 + in_group * 2 + (i & 1); };
+	for (int i = 0; i < 4; i++)
+		x[i] = pair16(of_a(2 * i), of_a(2 * i + 1)), d[i] = *of_d(i);
+	for (int i = 0; i < 2; i++)
+		y[i] = pair16(of_b(2 * i), of_b(2 * i + 1));
+	mma16(d, x, y);
+	for (int i = 0; i < 4; i++)
+		*of_d(i) = d[i];
+}
+KERNEL(hangs_in_product, probe)
+{
+	float d[4] = {};
+	if (threadIdx.x < 40)
+		mma16(d, {0, 0, 0, 0}, {0, 0});
+	(void)a;
+}
+
 template <class A> void run(void (*kernel)(A), const A &args, index3 grid, int threads)
 {
 	static void (*at_hand)(A);
@@ -88,6 +118,7 @@ static void emulator()
 	assert(std::isnan(out[0]) && out[64] == 1); /* forwards nothing was written yet, backwards it was */
 	assert(fails(hangs, p) == "probe: some threads of a block are at a barrier, others not");
 	assert(fails(hangs_in_lanes, p) == "probe: some of 16 lanes are at an exchange, others not");
+	assert(fails(hangs_in_product, p) == "probe: some of a warp's lanes are at a product, others not");
 	run(waits, p, {2, 1, 1}, 64); /* and goes on */
 	assert(out[5] == 6);
 }
@@ -106,6 +137,58 @@ static void product(i64 m, i64 n, i64 k)
 				s = fmaf(x[(size_t)(i * k + l)], w[(size_t)(j * k + l)], s);
 			assert(y[(size_t)(i * n + j)] == s + bias[(size_t)j]);
 		}
+}
+
+static float near16(float x) { return bits_float((float_bits(x) + 0x7fffu + (float_bits(x) >> 16 & 1)) & 0xffff0000u); }
+
+static void instruction()
+{
+	std::vector<float> x = values(16 * 16, 1), y = values(16 * 8, 2), d = values(16 * 8, 3), want = d;
+	for (size_t i = 0; i < 16; i++)
+		for (size_t j = 0; j < 8; j++) {
+			double s = 0;
+			for (size_t k = 0; k < 16; k++)
+				s += (double)near16(x[i * 16 + k]) * (double)near16(y[k * 8 + j]);
+			want[i * 8 + j] = (float)((double)d[i * 8 + j] + s);
+		}
+	run(one_mma, {x.data(), y.data(), d.data()}, {1, 1, 1}, 32);
+	assert(d == want);
+}
+
+/* each output is one chain of the instruction over blocks of 16, whatever the tile, and wherever k runs */
+static void product16(i64 m, i64 n, i64 k, bool back)
+{
+	std::vector<float> x = values((size_t)(m * k), 1), w = values((size_t)(n * k), 2), bias = values((size_t)n, 3), y((size_t)(m * n)), want = y;
+	std::vector<unsigned short> half(w.size());
+	round16_args r;
+	r.packed = half.data(), r.x = w.data(), r.n = (i64)w.size(), r.away = 1;
+	run(r1_pack16, r, {2, 1, 1}, 64);
+	for (size_t i = 0; i < w.size(); i++)
+		assert(half[i] == (float_bits(w[i]) + 0x8000u) >> 16);
+	gemm16_args g;
+	g.c = y.data(), g.a = x.data(), g.b = half.data(), g.bias = bias.data(), g.m = m, g.n = n, g.k = k;
+	auto rounded = [&](i64 l, i64 j) { return (double)bits_float((u32)half[(size_t)(back ? l * n + j : j * k + l)] << 16); };
+	for (i64 i = 0; i < m; i++)
+		for (i64 j = 0; j < n; j++) {
+			float s = 0;
+			for (i64 l = 0; l < k; l += 16) {
+				double block = 0;
+				for (i64 e = l; e < l + 16 && e < k; e++)
+					block += (double)near16(x[(size_t)(i * k + e)]) * rounded(e, j);
+				s = (float)((double)s + block);
+			}
+			want[(size_t)(i * n + j)] = s + bias[(size_t)j];
+		}
+	auto tiles = [](i64 n, unsigned of) { return ((unsigned)n + of - 1) / of; };
+	std::fill(y.begin(), y.end(), NAN);
+	run(back ? r1_gemm16_back_few : r1_gemm16_few, g, {tiles(n, 32), tiles(m, 16), 1}, 128);
+	assert(y == want);
+	std::fill(y.begin(), y.end(), NAN);
+	run(back ? r1_gemm16_back_some : r1_gemm16_some, g, {tiles(n, 64), tiles(m, 64), 1}, 128);
+	assert(y == want);
+	std::fill(y.begin(), y.end(), NAN);
+	run(back ? r1_gemm16_back_many : r1_gemm16_many, g, {tiles(n, 128), tiles(m, 128), 1}, 256);
+	assert(y == want);
 }
 
 /* one sequence of t rows: packed, it is the definition, and over pages, a row at a time, it has the same bits */
@@ -159,6 +242,9 @@ int main()
 {
 	emulated::emulator();
 	emulated::product(5, 71, 12), emulated::product(67, 3, 33), emulated::product(1, 1, 1);
+	emulated::instruction();
+	for (bool back : {false, true})
+		emulated::product16(1, 1, 1, back), emulated::product16(5, 71, 17, back), emulated::product16(130, 33, 47, back), emulated::product16(17, 140, 100, back);
 	emulated::attention(300, 3, 1, 10, 0), emulated::attention(530, 2, 2, 16, 0), emulated::attention(530, 2, 1, 20, 270);
 	puts("emulated");
 }

@@ -47,6 +47,7 @@ struct grid {
 namespace emulated {
 #include "cuda/gpu.h"
 #include "cuda/gemm.cu"
+#include "cuda/gemm16.cu"
 #include "cuda/elem.cu"
 #include "cuda/rows.cu"
 #include "cuda/norm.cu"

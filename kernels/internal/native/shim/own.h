@@ -193,8 +193,31 @@ inline char *rope(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor pos, r1_tensor 
 
 /* ---- matrix products ---- */
 
-/* products in bf16 have no kernel yet: they are composed */
-inline bool in_bf16(const r1_tensor &packed) { return packed.p && packed.dtype == R1_BF16; }
+/* A weight [N,K] of products: as it lies, or where half is there in bf16. */
+struct weights {
+	const float *w;
+	const uint16_t *half;
+};
+inline weights weights_of(const views &v, const Tensor &w, const r1_tensor &packed)
+{
+	if (!packed.p || packed.dtype != R1_BF16)
+		return {floats(w), nullptr};
+	return {floats(w), static_cast<const uint16_t *>(v.flat("packed", packed, w.numel(), R1_BF16).data_ptr())};
+}
+
+/* The tile decides about speed and no bit. */
+template <kernel_id few, kernel_id some, kernel_id many> void multiply16(const views &v, const gemm16_args &a)
+{
+	WANT(a.m <= int64_t{65535} * 64, "%lld rows: at most 4194240", static_cast<long long>(a.m));
+	if (a.m <= 16)
+		launch<few>(v, {(a.n + 31) / 32, (a.m + 15) / 16}, 128, a);
+	else if (a.m < 128 || a.n < 128)
+		launch<some>(v, {(a.n + 63) / 64, (a.m + 63) / 64}, 128, a);
+	else
+		launch<many>(v, {(a.n + 127) / 128, (a.m + 127) / 128}, 256, a);
+}
+/* y = x, n numbers rounded to bf16 */
+inline void round_even(const views &v, float *y, const float *x, int64_t n) { launch<r1_round16>(v, flat(n), threads, {.y = y, .packed = nullptr, .x = x, .n = n, .away = 0}); }
 
 inline void multiply(const views &v, const gemm_args &a)
 {
@@ -202,14 +225,18 @@ inline void multiply(const views &v, const gemm_args &a)
 	launch<r1_gemm>(v, {(a.n + 63) / 64, (a.m + 63) / 64}, threads, a);
 }
 /* y [m,n] = x [m,k] wT, w [n,k] */
-inline void multiply_by(const views &v, float *y, const float *x, const float *w, const float *bias, int64_t m, int64_t n, int64_t k)
+inline void multiply_by(const views &v, float *y, const float *x, weights w, const float *bias, int64_t m, int64_t n, int64_t k)
 {
-	multiply(v, {.c = y, .a = x, .b = w, .bias = bias, .m = m, .n = n, .k = k, .a_m = k, .a_k = 1, .b_k = 1, .b_n = k, .add = 0});
+	if (w.half)
+		return multiply16<r1_gemm16_few, r1_gemm16_some, r1_gemm16_many>(v, {.c = y, .a = x, .bias = bias, .b = w.half, .m = m, .n = n, .k = k});
+	multiply(v, {.c = y, .a = x, .b = w.w, .bias = bias, .m = m, .n = n, .k = k, .a_m = k, .a_k = 1, .b_k = 1, .b_n = k, .add = 0});
 }
 /* dx [m,k] = dy [m,n] w */
-inline void multiply_back(const views &v, float *dx, const float *dy, const float *w, int64_t m, int64_t n, int64_t k)
+inline void multiply_back(const views &v, float *dx, const float *dy, weights w, int64_t m, int64_t n, int64_t k)
 {
-	multiply(v, {.c = dx, .a = dy, .b = w, .bias = nullptr, .m = m, .n = k, .k = n, .a_m = n, .a_k = 1, .b_k = k, .b_n = 1, .add = 0});
+	if (w.half)
+		return multiply16<r1_gemm16_back_few, r1_gemm16_back_some, r1_gemm16_back_many>(v, {.c = dx, .a = dy, .bias = nullptr, .b = w.half, .m = m, .n = k, .k = n});
+	multiply(v, {.c = dx, .a = dy, .b = w.w, .bias = nullptr, .m = m, .n = k, .k = n, .a_m = n, .a_k = 1, .b_k = k, .b_n = 1, .add = 0});
 }
 /* dw [n,k] += dyT [m,n] x [m,k] */
 inline void multiply_into(const views &v, float *dw, const float *dy, const float *x, int64_t m, int64_t n, int64_t k)
@@ -219,24 +246,20 @@ inline void multiply_into(const views &v, float *dw, const float *dy, const floa
 
 inline char *linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor bias)
 {
-	if (in_bf16(packed))
-		return shim::linear(c, y, x, w, packed, bias);
 	return entry("linear", c, [&](const views &v) {
 		Tensor in = v.matrix("x", x), wt = v.shaped("w", w, 2);
 		int64_t m = in.size(0), n = wt.size(0), k = wt.size(1);
 		WANT(in.size(1) == k, "x has %lld columns, w %lld", static_cast<long long>(in.size(1)), static_cast<long long>(k));
-		multiply_by(v, floats(v.f32("y", y, m * n)), floats(in), floats(wt), bias.p ? floats(v.f32("bias", bias, n)) : nullptr, m, n, k);
+		multiply_by(v, floats(v.f32("y", y, m * n)), floats(in), weights_of(v, wt, packed), bias.p ? floats(v.f32("bias", bias, n)) : nullptr, m, n, k);
 	});
 }
 inline char *linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor packed)
 {
-	if (in_bf16(packed))
-		return shim::linear_dx(c, dx, dy, w, packed);
 	return entry("linear_dx", c, [&](const views &v) {
 		Tensor grad = v.matrix("dy", dy), wt = v.shaped("w", w, 2);
 		int64_t m = grad.size(0), n = wt.size(0), k = wt.size(1);
 		WANT(grad.size(1) == n, "dy has %lld columns, w %lld rows", static_cast<long long>(grad.size(1)), static_cast<long long>(n));
-		multiply_back(v, floats(v.f32("dx", dx, m * k)), floats(grad), floats(wt), m, n, k);
+		multiply_back(v, floats(v.f32("dx", dx, m * k)), floats(grad), weights_of(v, wt, packed), m, n, k);
 	});
 }
 inline char *linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor)
@@ -247,6 +270,24 @@ inline char *linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_te
 		     static_cast<long long>(acc.size(0)), static_cast<long long>(acc.size(1)), static_cast<long long>(grad.size(0)), static_cast<long long>(grad.size(1)),
 		     static_cast<long long>(in.size(0)), static_cast<long long>(in.size(1)));
 		multiply_into(v, floats(acc), floats(grad), floats(in), in.size(0), acc.size(0), acc.size(1));
+	});
+}
+
+inline char *pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
+{
+	return entry("pack", c, [&](const views &v) {
+		Tensor in = v.shaped("w", w, 2);
+		int64_t n = in.numel();
+		launch<r1_pack16>(v, flat(n), threads, {.y = nullptr, .packed = static_cast<uint16_t *>(v.flat("packed", packed, n, R1_BF16).data_ptr()), .x = floats(in), .n = n, .away = 1});
+	});
+}
+inline char *round16(r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how)
+{
+	return entry("round16", c, [&](const views &v) {
+		WANT(how == R1_NEAREST_EVEN || how == R1_HALF_AWAY, "how is %d", how);
+		Tensor in = v.flat("x", x);
+		int64_t n = in.numel();
+		launch<r1_round16>(v, flat(n), threads, {.y = floats(v.f32("y", y, n)), .packed = nullptr, .x = floats(in), .n = n, .away = how == R1_HALF_AWAY});
 	});
 }
 
@@ -316,29 +357,28 @@ inline char *attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r
 constexpr int64_t head_words = 512 * 1024; /* of the largest vocabulary */
 
 /* logits of n rows of m from row r on, into z, which grows where it is too small */
-inline float *logits(const views &v, const head_model &m, Tensor &z, int64_t r, int64_t n)
+inline float *logits(const views &v, const head_model &m, weights w, Tensor &z, int64_t r, int64_t n)
 {
 	int64_t words = m.w.size(0), d = m.w.size(1);
 	WANT(words <= head_words, "%lld words: at most %lld", static_cast<long long>(words), static_cast<long long>(head_words));
 	if (!z.defined() || z.numel() < n * words)
 		z = at::empty({n * words}, m.x.options());
-	multiply_by(v, floats(z), floats(m.x) + r * d, floats(m.w), nullptr, n, words, d);
+	multiply_by(v, floats(z), floats(m.x) + r * d, w, nullptr, n, words, d);
 	return floats(z);
 }
 
 inline char *head_ext(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tensor kl, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target, r1_tensor temp, float softcap,
                       r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
-	if (in_bf16(packed) || in_bf16(upacked))
-		return shim::head_ext(c, logp, ent, lse, kl, aux, x, w, packed, target, temp, softcap, y, u, upacked, ycap, beta, keep_at, keep);
 	return entry("head", c, [&](const views &v) {
 		head_input in = input_of(v, x, w, {}, target, temp, softcap, y, u, {}, ycap, beta, keep_at, keep);
+		weights here = weights_of(v, in.m.w, packed), there = y.p ? weights_of(v, in.other.w, upacked) : here;
 		v.f32("logp", logp, in.t()), v.f32("ent", ent, in.t()), v.f32("lse", lse, in.t());
 		if (y.p)
 			v.f32("kl", kl, in.t()), v.f32("aux", aux, 2 * in.t());
 		Tensor z, o;
 		in.each_block([&](int64_t r, int64_t n) {
-			launch<r1_head_stats>(v, {n}, threads, {.z = logits(v, in.m, z, r, n), .o = y.p ? logits(v, in.other, o, r, n) : nullptr, .logp = at_or_null<float>(logp, r), .ent = at_or_null<float>(ent, r),
+			launch<r1_head_stats>(v, {n}, threads, {.z = logits(v, in.m, here, z, r, n), .o = y.p ? logits(v, in.other, there, o, r, n) : nullptr, .logp = at_or_null<float>(logp, r), .ent = at_or_null<float>(ent, r),
 			                                        .lse = at_or_null<float>(lse, r), .kl = at_or_null<float>(kl, r), .aux = at_or_null<float>(aux, 2 * r), .temp = at_or_null<float>(temp, r),
 			                                        .target = at_or_null<int32_t>(target, r), .keep_at = at_or_null<int32_t>(keep_at, r), .keep = at_or_null<int32_t>(keep), .v = in.v(),
 			                                        .softcap = softcap, .ocap = ycap, .beta = beta});
@@ -354,13 +394,12 @@ inline char *head(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_te
 inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed,
                            r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
 {
-	if (in_bf16(packed) || in_bf16(upacked))
-		return shim::head_ext_grad(c, dx, dw, dlogp, dent, dkl, ent, lse, aux, x, w, packed, target, temp, softcap, y, u, upacked, ycap, beta, keep_at, keep);
 	return entry("head_grad", c, [&](const views &v) {
 		r1_tensor none = {};
 		if (dkl.p)
 			v.flat("y", y);
 		head_input in = input_of(v, x, w, {}, target, temp, softcap, dkl.p ? y : none, u, {}, ycap, beta, keep_at, keep);
+		weights here = weights_of(v, in.m.w, packed), there = dkl.p ? weights_of(v, in.other.w, upacked) : here;
 		int64_t t = in.t(), d = in.m.x.size(1);
 		v.f32("dx", dx, in.m.x.numel()), v.f32("dlogp", dlogp, t), v.f32("ent", ent, t), v.f32("lse", lse, t);
 		if (dw.p)
@@ -369,16 +408,25 @@ inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlog
 			v.f32("dent", dent, t);
 		if (dkl.p)
 			v.f32("dkl", dkl, t), v.f32("aux", aux, 2 * t);
-		Tensor z, o;
+		Tensor z, o, x16;
 		in.each_block([&](int64_t r, int64_t n) {
-			float *rows = logits(v, in.m, z, r, n);
-			launch<r1_head_dlogits>(v, {n}, threads, {.z = rows, .o = dkl.p ? logits(v, in.other, o, r, n) : nullptr, .temp = at_or_null<float>(temp, r), .dlogp = at_or_null<float>(dlogp, r),
+			float *rows = logits(v, in.m, here, z, r, n);
+			launch<r1_head_dlogits>(v, {n}, threads, {.z = rows, .o = dkl.p ? logits(v, in.other, there, o, r, n) : nullptr, .temp = at_or_null<float>(temp, r), .dlogp = at_or_null<float>(dlogp, r),
 			                                          .dent = at_or_null<float>(dent, r), .dkl = at_or_null<float>(dkl, r), .ent_in = at_or_null<float>(ent, r), .lse_in = at_or_null<float>(lse, r),
 			                                          .aux_in = at_or_null<float>(aux, 2 * r), .target = at_or_null<int32_t>(target, r), .keep_at = at_or_null<int32_t>(keep_at, r),
 			                                          .keep = at_or_null<int32_t>(keep), .v = in.v(), .softcap = softcap, .ocap = ycap, .beta = beta});
-			multiply_back(v, at_or_null<float>(dx, r * d), rows, floats(in.m.w), n, in.v(), d);
-			if (dw.p)
-				multiply_into(v, at_or_null<float>(dw), rows, floats(in.m.x) + r * d, n, in.v(), d);
+			multiply_back(v, at_or_null<float>(dx, r * d), rows, here, n, in.v(), d);
+			if (!dw.p)
+				return;
+			const float *hidden = floats(in.m.x) + r * d;
+			if (here.half) {
+				if (!x16.defined())
+					x16 = at::empty({n * d}, in.m.x.options());
+				round_even(v, rows, rows, n * in.v());
+				round_even(v, floats(x16), hidden, n * d);
+				hidden = floats(x16);
+			}
+			multiply_into(v, at_or_null<float>(dw), rows, hidden, n, in.v(), d);
 		});
 	});
 }
@@ -392,10 +440,9 @@ inline char *head_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r
 inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor mass, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor cut,
                               r1_tensor counter, r1_tensor key, float softcap)
 {
-	if (in_bf16(packed))
-		return shim::head_sample_keep(c, token, logp, ent, kept, mass, x, w, packed, temp, cut, counter, key, softcap);
 	return entry("head_sample", c, [&](const views &v) {
 		head_input in = {model_of(v, "x", x, w, {}, softcap), {}, {}, v.column("temp", temp, rows(x)), {}, {}, 0};
+		weights here = weights_of(v, in.m.w, packed);
 		int64_t t = in.t(), words = (in.v() + 31) / 32;
 		v.flat("token", token, t, R1_I32), v.f32("logp", logp, t), v.f32("ent", ent, t), v.flat("counter", counter, 4 * t, R1_I32), v.flat("key", key, 2, R1_I32);
 		check_draw(v, in.temp, cut);
@@ -405,7 +452,7 @@ inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_ten
 		in.each_block([&](int64_t r, int64_t n) {
 			if (cut.p && !o.defined())
 				o = at::empty({n * in.v()}, in.m.x.options());
-			launch<r1_head_draw>(v, {n}, threads, {.z = logits(v, in.m, z, r, n), .o = floats(o), .logp = at_or_null<float>(logp, r), .ent = at_or_null<float>(ent, r), .mass = at_or_null<float>(mass, r),
+			launch<r1_head_draw>(v, {n}, threads, {.z = logits(v, in.m, here, z, r, n), .o = floats(o), .logp = at_or_null<float>(logp, r), .ent = at_or_null<float>(ent, r), .mass = at_or_null<float>(mass, r),
 			                                       .token = at_or_null<int32_t>(token, r), .kept = at_or_null<int32_t>(kept, r * words), .temp = at_or_null<float>(temp, r), .cut = at_or_null<float>(cut, 3 * r),
 			                                       .counter = at_or_null<int32_t>(counter, 4 * r), .key = at_or_null<int32_t>(key), .v = in.v(), .softcap = softcap});
 		});
@@ -453,6 +500,7 @@ inline void fill(r1_api &a)
 	R1_OWN(unary), R1_OWN(unary_grad), R1_OWN(binary), R1_OWN(affine), R1_OWN(fma), R1_OWN(clamp), R1_OWN(select), R1_OWN(glu), R1_OWN(glu_grad);
 	R1_OWN(row_sum), R1_OWN(row_max), R1_OWN(col_sum), R1_OWN(seg_sum), R1_OWN(seg_scan), R1_OWN(scatter_add);
 	R1_OWN(rmsnorm), R1_OWN(rmsnorm_dx), R1_OWN(rmsnorm_dw), R1_OWN(rope), R1_OWN(attn), R1_OWN(attn_grad), R1_OWN(attn_paged), R1_OWN(sq_norm), R1_OWN(adamw);
+	R1_OWN(pack), R1_OWN(round16);
 	R1_EXACT(linear), R1_EXACT(linear_dx), R1_EXACT(linear_dw);
 	R1_EXACT(head), R1_EXACT(head_grad), R1_EXACT(head_ext), R1_EXACT(head_ext_grad), R1_EXACT(head_sample), R1_EXACT(head_sample_keep);
 #undef R1_OWN

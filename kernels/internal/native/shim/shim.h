@@ -33,6 +33,7 @@ struct r1_ctx {
 	int threads;
 	shim::gpu *gpu = nullptr; /* kernels in place of compositions, or none */
 	bool exact = false;
+	int32_t bf16 = 0; /* class of products in it, or 0: none */
 };
 
 namespace shim {

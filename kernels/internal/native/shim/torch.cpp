@@ -2,6 +2,7 @@
 #include "own.h"
 
 #include <chrono>
+#include <memory>
 
 #include <unistd.h>
 
@@ -25,12 +26,16 @@ inline char *ctx_new(const r1_options *o, r1_ctx **out)
 	try {
 		WANT(o && out, "options or result are absent");
 		WANT(o->threads >= 0 && o->threads <= 1024, "%d threads: want 1 to 1024, or 0 for libtorch's own number", o->threads);
-		WANT(o->isa == R1_ISA_AUTO && (o->bf16 == R1_BF16_AUTO || o->bf16 == R1_BF16_FMA), "libtorch chooses its own instructions, and multiplies bf16 as fma: leave ISA and BF16 empty");
+		WANT(o->isa == R1_ISA_AUTO, "libtorch chooses its own instructions: leave ISA empty");
 		WANT(o->device >= -1 && o->device < 128, "device %d", o->device);
 		at::Device device = o->device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(o->device));
 		c10::InferenceMode inference;
 		at::empty({1}, at::TensorOptions().device(device)); /* says it where the device does not work */
-		*out = new r1_ctx{device, o->threads ? o->threads : own, open_gpu(*o), !o->fast};
+		std::unique_ptr<gpu> kernels(open_gpu(*o));
+		int32_t bf16 = kernels ? R1_BF16_MMA : device.is_cpu() ? R1_BF16_FMA : R1_BF16_AUTO;
+		WANT(o->bf16 == R1_BF16_AUTO || o->bf16 == bf16, "this device multiplies bf16 in class %s: leave BF16 empty", kernels ? "mma" : "fma");
+		*out = new r1_ctx{device, o->threads ? o->threads : own, kernels.get(), !o->fast, bf16};
+		kernels.release();
 		return nullptr;
 	} catch (const c10::Error &e) {
 		return message("open", e.what_without_backtrace());
@@ -64,8 +69,9 @@ inline char *info(r1_ctx *c, r1_info *out)
 		memset(out, 0, sizeof *out);
 		out->threads = c->threads;
 		out->exact = c->gpu && c->exact;
-		if (c->device.is_cpu()) /* on CUDA nobody has tried products in bf16 */
-			out->bf16 = R1_BF16_FMA, out->memory = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+		out->bf16 = c->bf16;
+		if (c->device.is_cpu())
+			out->memory = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
 		snprintf(out->name, sizeof out->name, "%s", c->device.is_cpu() ? "torch" : c->device.str().c_str());
 		snprintf(out->description, sizeof out->description, "libtorch " TORCH_VERSION " on %s, %d threads%s", c->device.str().c_str(), c->threads, c->gpu ? gpu::what : "");
 	});

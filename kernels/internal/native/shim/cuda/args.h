@@ -6,6 +6,9 @@
 /* X(file, kernel, its argument) */
 #define R1_KERNELS(X) \
 	X(gemm, r1_gemm, gemm_args) \
+	X(gemm16, r1_gemm16_few, gemm16_args) X(gemm16, r1_gemm16_some, gemm16_args) X(gemm16, r1_gemm16_many, gemm16_args) \
+	X(gemm16, r1_gemm16_back_few, gemm16_args) X(gemm16, r1_gemm16_back_some, gemm16_args) X(gemm16, r1_gemm16_back_many, gemm16_args) \
+	X(gemm16, r1_round16, round16_args) X(gemm16, r1_pack16, round16_args) \
 	X(elem, r1_unary, elem_args) X(elem, r1_unary_grad, elem_args) X(elem, r1_binary, elem_args) X(elem, r1_affine, elem_args) \
 	X(elem, r1_fma, elem_args) X(elem, r1_clamp, elem_args) X(elem, r1_select, elem_args) X(elem, r1_glu, elem_args) X(elem, r1_glu_grad, elem_args) \
 	X(rows, r1_row_sum, rows_args) X(rows, r1_row_max, rows_args) X(rows, r1_col_sum, rows_args) X(rows, r1_seg_sum, rows_args) \
@@ -22,6 +25,23 @@ struct gemm_args {
 	const float *a = nullptr, *b = nullptr, *bias = nullptr;
 	long long m = 0, n = 0, k = 0, a_m = 0, a_k = 0, b_k = 0, b_n = 0;
 	int add = 0;
+};
+
+/* c [m,n] = a [m,k] and b + bias, in bf16, which b is in already */
+struct gemm16_args {
+	float *c = nullptr;
+	const float *a = nullptr, *bias = nullptr;
+	const unsigned short *b = nullptr;
+	long long m = 0, n = 0, k = 0;
+};
+
+/* n numbers rounded to bf16, as f32 or as packed; away: halves away from 0, else to even */
+struct round16_args {
+	float *y = nullptr;
+	unsigned short *packed = nullptr;
+	const float *x = nullptr;
+	long long n = 0;
+	int away = 0;
 };
 
 /* n elements; y2, a, b, z as the operation has them; rows and columns for binary */

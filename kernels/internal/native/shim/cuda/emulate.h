@@ -20,6 +20,7 @@
 
 #define KERNEL(name, type) [[maybe_unused]] static void name(const type a)
 #define DEVICE static inline
+#define DEVICE_MEMBER
 #define SHARED static __attribute__((section("r1_shared")))
 
 namespace emulated {
@@ -31,7 +32,7 @@ struct index3 {
 };
 static index3 threadIdx, blockIdx, blockDim, gridDim;
 
-enum fibre_state { READY, AT_BARRIER, AT_LANES, ENDED };
+enum fibre_state { READY, AT_BARRIER, AT_LANES, AT_WARP, ENDED };
 struct fibre {
 	ucontext_t start;
 	jmp_buf at;
@@ -39,11 +40,12 @@ struct fibre {
 	fibre_state state;
 	int turn; /* which of two exchanges is at hand */
 	float slot[2];
+	uint32_t a[2][4], b[2][2]; /* of matrices in bf16 */
 };
 static std::vector<fibre> fibres(256);
 static jmp_buf scheduler;
 static int running;
-static unsigned at_barrier, at_lanes[16];
+static unsigned at_barrier, at_lanes[16], at_warp[8];
 static void (*running_kernel)(const void *args);
 static const void *running_args;
 
@@ -79,12 +81,16 @@ static void fibre_run(int i)
 	setcontext(&f.start);
 }
 
+static const char *const stuck_at[] = {"", "some threads of a block are at a barrier, others not", "some of 16 lanes are at an exchange, others not",
+                                       "some of a warp's lanes are at a product, others not"};
+
 /* the state of one block's threads at the end, or what they wait for in vain */
 static const char *block_run(int threads, bool backwards)
 {
 	memset(__start_r1_shared, 0xff, static_cast<size_t>(__stop_r1_shared - __start_r1_shared));
 	at_barrier = 0;
 	memset(at_lanes, 0, sizeof at_lanes);
+	memset(at_warp, 0, sizeof at_warp);
 	for (int i = 0; i < threads; i++)
 		fibres[static_cast<size_t>(i)].state = READY, fibres[static_cast<size_t>(i)].turn = 0;
 	for (bool ran = true; ran;) {
@@ -97,7 +103,7 @@ static const char *block_run(int threads, bool backwards)
 	}
 	for (int i = 0; i < threads; i++)
 		if (fibres[static_cast<size_t>(i)].state != ENDED)
-			return fibres[static_cast<size_t>(i)].state == AT_BARRIER ? "some threads of a block are at a barrier, others not" : "some of 16 lanes are at an exchange, others not";
+			return stuck_at[fibres[static_cast<size_t>(i)].state];
 	return nullptr;
 }
 
@@ -131,14 +137,15 @@ static void barrier()
 		if (fibres[i].state == AT_BARRIER)
 			fibres[i].state = READY;
 }
-static void lanes_meet()
+/* n neighbouring threads wait for each other */
+static void meet(unsigned n, unsigned *arrived, fibre_state state)
 {
-	unsigned v = threadIdx.x / 16;
-	if (++at_lanes[v] < 16)
-		return fibre_wait(AT_LANES);
-	at_lanes[v] = 0;
-	for (unsigned i = 16 * v; i < 16 * v + 16; i++)
-		if (fibres[i].state == AT_LANES)
+	unsigned v = threadIdx.x / n;
+	if (++arrived[v] < n)
+		return fibre_wait(state);
+	arrived[v] = 0;
+	for (unsigned i = n * v; i < n * v + n; i++)
+		if (fibres[i].state == state)
 			fibres[i].state = READY;
 }
 static float lane_xor(float x, int m)
@@ -146,7 +153,7 @@ static float lane_xor(float x, int m)
 	unsigned i = threadIdx.x;
 	int turn = fibres[i].turn ^= 1; /* a lane is never two exchanges ahead */
 	fibres[i].slot[turn] = x;
-	lanes_meet();
+	meet(16, at_lanes, AT_LANES);
 	return fibres[i ^ static_cast<unsigned>(m)].slot[turn];
 }
 static inline void count_one(uint32_t *p) { ++*p; }
@@ -165,6 +172,33 @@ static inline float bits_float(uint32_t u)
 }
 static inline int nearest(float x) { return static_cast<int>(std::nearbyintf(x)); }
 static inline int bits_set(uint32_t u) { return __builtin_popcount(u); }
+static inline uint32_t pair16(float low, float high)
+{
+	auto half = [](float x) {
+		uint32_t u = float_bits(x);
+		return x != x ? 0x7fffu : (u + 0x7fff + (u >> 16 & 1)) >> 16;
+	};
+	return half(low) | half(high) << 16;
+}
+/* The matrices are put together from what the lanes hold, as PTX documents it; sums are in double, and rounded once. */
+static void mma16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+	unsigned lane = threadIdx.x % 32;
+	fibre *warp = &fibres[threadIdx.x - lane], &f = warp[lane];
+	int turn = f.turn ^= 1;
+	memcpy(f.a[turn], a, sizeof a);
+	memcpy(f.b[turn], b, sizeof b);
+	meet(32, at_warp, AT_WARP);
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned row = lane / 4 + 8 * (i / 2), col = 2 * (lane % 4) + i % 2;
+		double sum = 0;
+		for (unsigned k = 0; k < 16; k++) {
+			uint32_t x = warp[4 * (row % 8) + k % 8 / 2].a[turn][row / 8 + 2 * (k / 8)], y = warp[4 * col + k % 8 / 2].b[turn][k / 8];
+			sum += static_cast<double>(bits_float(k % 2 ? x & 0xffff0000u : x << 16)) * static_cast<double>(bits_float(k % 2 ? y & 0xffff0000u : y << 16));
+		}
+		d[i] = static_cast<float>(static_cast<double>(d[i]) + sum);
+	}
+}
 
 } // namespace emulated
 

@@ -2,7 +2,8 @@
  * R1_EMULATE it is C++, and emulate.h has the host's twin of each intrinsic.
  *
  * Threads are taken 16 at a time: half a warp is one vector of the cpu backend (simd.h), lane by lane, and so sums have its order and
- * its bits. Every operation is one IEEE operation in fp32: compile with --fmad=false and without fast-math. */
+ * its bits. Every operation is one IEEE operation in fp32: compile with --fmad=false and without fast-math. The one exception is mma16, whose
+ * order inside is the GPU's own. */
 #ifndef R1_GPU_H
 #define R1_GPU_H
 
@@ -15,6 +16,7 @@ typedef unsigned long long u64;
 #else
 #define KERNEL(name, type) extern "C" __global__ void __launch_bounds__(256) name(const type a)
 #define DEVICE static __device__ __forceinline__
+#define DEVICE_MEMBER __device__ __forceinline__
 #define SHARED __shared__
 #ifndef INFINITY /* NVRTC has no math.h */
 #define INFINITY __int_as_float(0x7f800000)
@@ -29,6 +31,22 @@ DEVICE u32 float_bits(float x) { return __float_as_uint(x); }
 DEVICE float bits_float(u32 u) { return __uint_as_float(u); }
 DEVICE int nearest(float x) { return __float2int_rn(x); }
 DEVICE int bits_set(u32 u) { return __popc(u); }
+/* two numbers in bf16, to nearest even: the first in the low half */
+DEVICE u32 pair16(float low, float high)
+{
+	u32 u;
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(high), "f"(low));
+	return u;
+}
+/* d [16,8] += a [16,16] b [16,8] of a warp, a and b in bf16. Lane l holds, with g = l / 4 and t = l % 4, of a the words (row g + 8 (i % 2),
+ * columns 2t + 8 (i / 2) and the next) for i of 4, of b the words (rows 2t + 8i and the next, column g) for i of 2, of d the numbers
+ * (row g + 8 (i / 2), column 2t + i % 2) for i of 4: PTX ISA, "Matrix Fragments for mma.m16n8k16". */
+DEVICE void mma16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
+{
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+	    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+	    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
 #endif
 
 DEVICE int lane() { return (int)(threadIdx.x & 15); }
