@@ -16,8 +16,9 @@ typedef void range_fn(const void *args, int64_t lo, int64_t hi, int worker);
 void pool_acquire(int threads); /* at least that many threads until pool_release */
 void pool_release(void);
 int pool_cores(void);
-/* Runs fn over 0..n in ranges of grain, on at most threads threads, and returns when all is done. A pool that is busy
- * with another caller's work leaves all of it to this caller. */
+/* Runs fn over 0..n in ranges of about grain, on at most threads threads, and returns when all is done. Worker w of t begins with the
+ * w-th t-th of the items, so operations over the same rows should number them alike. A pool that is busy with another caller's work
+ * leaves all of it to this caller. */
 void pool_run(int threads, int64_t n, int64_t grain, range_fn *fn, const void *args);
 
 /* ---- arguments of the range functions ---- */

@@ -46,16 +46,19 @@ char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
 	return NULL;
 }
 
-/* How m rows and panels of n columns, k deep, are cut into tasks: runs of panels by as many rows as stay in the second-level cache; small enough
- * that threads end together, and of few rows, which are read from memory, longer runs. */
+/* How m rows and panels of n columns, k deep, are cut into tasks: runs of panels by as many rows as stay in the second-level cache. Where every thread
+ * has rows enough, they have equally many blocks of rows, so that a thread's share is about the rows that are its share in the operations around. Runs are
+ * short, so that threads end together, and longer for few rows, whose weights come from memory. */
 typedef struct { int64_t mc, nc, across, tasks; int threads; } cut;
 static cut cut_gemm(const r1_ctx *c, int64_t m, int64_t n, int64_t k)
 {
-	const int64_t mr = c->k->mr, panels = (n + c->k->nr - 1) / c->k->nr;
-	const int little = 2 * m * n * k < 200000; /* too little to share */
-	int64_t want = little || c->threads == 1 ? 1 : m <= mr ? 4 * c->threads : 16 * c->threads;
-	int64_t down = (m + 16 * mr - 1) / (16 * mr), tiles = (m + mr - 1) / mr;
-	cut t = {.mc = (tiles + down - 1) / down * mr, .threads = little ? 1 : c->threads};
+	const int64_t mr = c->k->mr, panels = (n + c->k->nr - 1) / c->k->nr, tiles = (m + mr - 1) / mr;
+	const int threads = 2 * m * n * k < 200000 ? 1 : c->threads; /* too little to share */
+	const int64_t want = threads == 1 ? 1 : m <= mr ? 4 * threads : 64 * threads;
+	int64_t down = (tiles + 15) / 16;
+	if (m >= 64 * threads)
+		down = (down + threads - 1) / threads * threads;
+	cut t = {.mc = (tiles + down - 1) / down * mr, .threads = threads};
 	down = (m + t.mc - 1) / t.mc;
 	int64_t across = want / down;
 	across = across < 1 ? 1 : across > panels ? panels : across;

@@ -1,5 +1,6 @@
 /* pool.c: one pool of threads for the process, however many contexts there are. The caller works too; helpers join a job
- * while it is open, take ranges from one counter, and sleep when there has been nothing to do for a while. */
+ * while it is open and sleep when there has been nothing to do for a while. Each worker begins with its own share of the ranges,
+ * in every job the same part, so that what it wrote in one is in its core's cache in the next; then it takes from the others' ends. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
 #endif
@@ -19,11 +20,14 @@
 
 #include "cpu.h"
 
-/* pool.door: job number << 32 | closed << 31 | helpers that may join << 8 | helpers that joined */
+/* pool.door: job number << 32 | closed << 31 | helpers that may join << 8 | times that one joined */
 #define CLOSED ((uint64_t)1 << 31)
 #define LIMIT(door) ((int)((door) >> 8 & 0xff))
 #define JOINED(door) ((int)((door) & 0xff))
 #define SPINS 4000       /* rounds of relax() before a helper sleeps: some tens of microseconds */
+
+/* Ranges of one worker that nobody has taken: first << 32 | end, on a cache line of its own. Its worker takes the first, others the last. */
+typedef struct { _Alignas(64) atomic_ullong ranges; } share;
 
 static struct {
 	pthread_mutex_t life;  /* refs, helpers */
@@ -40,8 +44,9 @@ static struct {
 	range_fn *fn;
 	const void *args;
 	int64_t n, grain;
-	atomic_llong next;
-	atomic_ullong door;
+	int workers; /* that have a share, whether they come or not */
+	share share[POOL_MAX];
+	_Alignas(64) atomic_ullong door;
 	atomic_int left;
 } pool = {
 	.life = PTHREAD_MUTEX_INITIALIZER, .caller = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER,
@@ -84,31 +89,42 @@ static unsigned fp_enter(void) { return 0; }
 static void fp_leave(unsigned old) { (void)old; }
 #endif
 
-static void work(int worker)
+/* Takes a range of a share; returns its number, or -1 where there is none. */
+static int64_t take(share *s, int own)
 {
+	unsigned long long had = atomic_load_explicit(&s->ranges, memory_order_relaxed);
 	for (;;) {
-		int64_t lo = atomic_fetch_add_explicit(&pool.next, pool.grain, memory_order_relaxed);
-		if (lo >= pool.n)
-			return;
-		int64_t hi = lo + pool.grain;
-		pool.fn(pool.args, lo, hi < pool.n ? hi : pool.n, worker);
+		int64_t first = (int64_t)(had >> 32), end = (int64_t)(had & 0xffffffff);
+		if (first == end)
+			return -1;
+		if (atomic_compare_exchange_weak_explicit(&s->ranges, &had, own ? had + ((uint64_t)1 << 32) : had - 1, memory_order_relaxed, memory_order_relaxed))
+			return own ? first : end - 1;
 	}
 }
 
-/* Joins the open job if there is room; returns this helper's number in it, or 0. */
-static int join(void)
+static void work(int worker)
 {
-	unsigned long long door = atomic_load_explicit(&pool.door, memory_order_acquire);
-	while (!(door & CLOSED) && JOINED(door) < LIMIT(door))
-		if (atomic_compare_exchange_weak_explicit(&pool.door, &door, door + 1, memory_order_acq_rel, memory_order_acquire))
-			return JOINED(door) + 1;
-	return 0;
+	for (int i = 0; i < pool.workers; i++)
+		for (int64_t range; (range = take(&pool.share[(worker + i) % pool.workers], i == 0)) >= 0;) {
+			int64_t lo = range * pool.grain;
+			pool.fn(pool.args, lo, pool.n - lo < pool.grain ? pool.n : lo + pool.grain, worker);
+		}
 }
 
-static void *helper(void *unused)
+/* Joins the open job as worker number if the job has so many; a helper is always the same worker. */
+static bool join(int number)
 {
+	unsigned long long door = atomic_load_explicit(&pool.door, memory_order_acquire);
+	while (!(door & CLOSED) && number <= LIMIT(door))
+		if (atomic_compare_exchange_weak_explicit(&pool.door, &door, door + 1, memory_order_acq_rel, memory_order_acquire))
+			return true;
+	return false;
+}
+
+static void *helper(void *worker)
+{
+	const int number = (int)(intptr_t)worker;
 	unsigned seen = 0;
-	(void)unused;
 	fp_enter();
 	while (!atomic_load_explicit(&pool.stop, memory_order_acquire)) {
 		unsigned now = atomic_load_explicit(&pool.jobs, memory_order_acquire);
@@ -125,8 +141,7 @@ static void *helper(void *unused)
 			pthread_mutex_unlock(&pool.sleep);
 		}
 		seen = now;
-		int number = join();
-		if (number) {
+		if (join(number)) {
 			work(number);
 			atomic_fetch_add_explicit(&pool.left, 1, memory_order_release);
 		}
@@ -163,7 +178,7 @@ void pool_acquire(int threads)
 	pthread_mutex_lock(&pool.life);
 	pool.refs++;
 	while (pool.helpers < threads - 1 && pool.helpers < POOL_MAX - 1) {
-		if (pthread_create(&pool.thread[pool.helpers], NULL, helper, NULL))
+		if (pthread_create(&pool.thread[pool.helpers], NULL, helper, (void *)(intptr_t)(pool.helpers + 1)))
 			break; /* fewer threads, the same bits */
 		pool.helpers++;
 	}
@@ -190,16 +205,20 @@ void pool_run(int threads, int64_t n, int64_t grain, range_fn *fn, const void *a
 	if (n <= 0)
 		return;
 	unsigned fp = fp_enter();
-	int64_t tasks = (n + grain - 1) / grain;
-	if (tasks == 1 || threads == 1 || pthread_mutex_trylock(&pool.caller)) {
+	while (n / grain > INT32_MAX - 1)
+		grain *= 2;
+	int64_t ranges = (n + grain - 1) / grain;
+	if (ranges == 1 || threads == 1 || pthread_mutex_trylock(&pool.caller)) {
 		fn(args, 0, n, 0);
 		fp_leave(fp);
 		return;
 	}
 	pool.fn = fn, pool.args = args, pool.n = n, pool.grain = grain;
-	atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
+	pool.workers = (int)(ranges < threads ? ranges : threads);
+	for (int w = 0; w < pool.workers; w++)
+		atomic_store_explicit(&pool.share[w].ranges, (uint64_t)(ranges * w / pool.workers) << 32 | (uint64_t)(ranges * (w + 1) / pool.workers), memory_order_relaxed);
 	atomic_store_explicit(&pool.left, 0, memory_order_relaxed);
-	uint64_t limit = (uint64_t)(tasks < threads ? tasks : threads) - 1;
+	uint64_t limit = (uint64_t)pool.workers - 1;
 	uint64_t number = atomic_load_explicit(&pool.jobs, memory_order_relaxed) + 1u;
 	atomic_store(&pool.door, number << 32 | limit << 8); /* opens the job */
 	atomic_fetch_add(&pool.jobs, 1);
