@@ -125,7 +125,19 @@ func rowsAreIndependent(t *testing.T, dev *kernels.Device, takes func(c opCase) 
 
 // Attention and head: a sequence's rows, and a row's log-prob and entropy, do not depend on what they are packed with; and
 // attention over pages, fed whole, in chunks or row by row, has the bits of attention over packed rows.
-func TestAttentionIsIndependent(t *testing.T) { attentionIsIndependent(t, openCPU(t)) }
+func TestAttentionIsIndependent(t *testing.T) {
+	for _, isa := range []string{"portable", "avx2", "avx512", "neon"} {
+		t.Run(isa, func(t *testing.T) {
+			dev, err := kernels.Open("cpu", kernels.Options{ISA: isa})
+			if err != nil {
+				require.ErrorContains(t, err, "does not have instruction set")
+				t.Skip(err)
+			}
+			attentionIsIndependent(t, dev)
+			require.NoError(t, dev.Close())
+		})
+	}
+}
 
 func attentionIsIndependent(t *testing.T, dev *kernels.Device) {
 	const h, g, d, page = 4, 2, 24, 16

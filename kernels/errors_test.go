@@ -96,7 +96,10 @@ func TestWrongShapes(t *testing.T) {
 			s.SampleHead(s.Zeros(1, 3), s.Zeros(5, 3), kernels.SampleOptions{Counter: make([][4]uint32, 1), Temp: []float32{-1}})
 		},
 		"page 7 of table row 0 is outside 0..1": func(s *kernels.Scope) {
-			s.PagedAttention(s.Zeros(1, 1, 4), s.Zeros(2, 4, 1, 4), s.Zeros(2, 4, 1, 4), s.FromI32([]int32{7}, 1, 1), s.FromI32([]int32{0, 0}, 1, 2), kernels.AttnOptions{})
+			s.PagedAttention(s.Zeros(1, 1, 4), s.Zeros(2, 16, 1, 4), s.Zeros(2, 16, 1, 4), s.FromI32([]int32{7}, 1, 1), s.FromI32([]int32{0, 0}, 1, 2), kernels.AttnOptions{})
+		},
+		"attn_paged: pages of 4 slots: want a multiple of 16": func(s *kernels.Scope) {
+			s.PagedAttention(s.Zeros(1, 1, 4), s.Zeros(2, 4, 1, 4), s.Zeros(2, 4, 1, 4), s.FromI32([]int32{0}, 1, 1), s.FromI32([]int32{0, 0}, 1, 2), kernels.AttnOptions{})
 		},
 		"KVWrite: pages f32[2,4,1,4]": func(s *kernels.Scope) {
 			s.KVWrite(s.Zeros(2, 4, 1, 4), s.Zeros(2, 4, 1, 4), s.Zeros(1, 1, 4), s.Zeros(1, 1, 4), s.FromI32(nil))

@@ -137,7 +137,7 @@ func (s *Scope) Attention(q, k, v *Tensor, segs Segs, o AttnOptions) *Tensor {
 }
 
 // KVWrite stores keys and values k, v [T, G, d] in the pages [P, S, G, d] of a cache; slots i32 [T] is page*S + place.
-// No gradient.
+// What lies where inside a page is the device's own affair; cpu wants S to be a multiple of 16. No gradient.
 func (s *Scope) KVWrite(kpages, vpages, k, v, slots *Tensor) {
 	if !s.want("KVWrite", kpages, vpages, k, v) || !s.ready("KVWrite", slots) {
 		return

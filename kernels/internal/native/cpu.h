@@ -96,6 +96,10 @@ typedef struct {
 	int64_t scratch_worker;
 } attn_args;
 
+/* Where a slot's 16 lie for head g of heads, in elements: keys as [d][16], so that sums down the head need no turning, values as [16][d].
+ * A page's slots are a multiple of 16. */
+static inline int64_t attn_slot(int64_t slot, int64_t g, int64_t heads, int64_t d) { return (slot / 16 * heads + g) * 16 * d; }
+
 /* Attention takes keys in chunks of so many and at most so many queries at once. */
 #define ATTN_CHUNK 256
 #define ATTN_Q 48

@@ -341,13 +341,17 @@ char *cpu_kv_write(r1_ctx *c, r1_tensor kpages, r1_tensor vpages, r1_tensor k, r
 	(void)c;
 	F32(kpages); F32(k); F32N(v, count(k)); F32N(vpages, count(kpages));
 	CHECK(kpages.nd == 4 && k.nd == 3 && kpages.n[2] == k.n[1] && kpages.n[3] == k.n[2], "kv_write: pages are not [P,S,heads,d] for these keys");
+	CHECK(kpages.n[1] % 16 == 0, "kv_write: pages of %lld slots: want a multiple of 16", (long long)kpages.n[1]);
 	I32N(slot, k.n[0]);
 	TRY(check_index("kv_write", slot.p, k.n[0], kpages.n[0] * kpages.n[1]));
-	int64_t w = k.n[1] * k.n[2];
-	for (int64_t t = 0; t < k.n[0]; t++) {
-		int64_t at = ((const int32_t *)slot.p)[t] * w;
-		memcpy((float *)kpages.p + at, (const float *)k.p + t * w, (size_t)w * 4);
-		memcpy((float *)vpages.p + at, (const float *)v.p + t * w, (size_t)w * 4);
+	int64_t heads = k.n[1], d = k.n[2];
+	for (int64_t head = 0; head < k.n[0] * heads; head++) {
+		int64_t s = ((const int32_t *)slot.p)[head / heads], at = attn_slot(s, head % heads, heads, d), place = s % 16;
+		const float *from = (const float *)k.p + head * d;
+		float *to = (float *)kpages.p + at + place;
+		for (int64_t i = 0; i < d; i++)
+			to[16 * i] = from[i];
+		memcpy((float *)vpages.p + at + place * d, (const float *)v.p + head * d, (size_t)d * sizeof *to);
 	}
 	return NULL;
 }
@@ -366,7 +370,8 @@ static char *run_attn_paged(r1_ctx *c, attn_args a, int64_t t, int64_t blocks, i
 		a.chunks = chunks, a.parts = scratch_get(c, bytes, &got);
 		CHECK(a.parts, "attn_paged: out of memory: %lld bytes of scratch", (long long)bytes);
 	}
-	pool_run(c->threads, blocks * a.g * (a.parts ? chunks : 1), 1, c->k->attn, &a);
+	int64_t items = blocks * (a.parts ? chunks : 1);
+	pool_run(c->threads, items * a.g, items >= 4 * c->threads ? a.g : 1, c->k->attn, &a);
 	if (a.parts)
 		pool_run(c->threads, t, 1, c->k->attn_merge, &a);
 	scratch_put(c, a.parts, got);
@@ -376,6 +381,7 @@ char *cpu_attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r1_t
 {
 	TRY(check_heads("attn_paged", q, kpages, vpages));
 	CHECK(kpages.nd == 4, "attn_paged: pages are not [P,S,heads,d]");
+	CHECK(kpages.n[1] > 0 && kpages.n[1] % 16 == 0, "attn_paged: pages of %lld slots: want a multiple of 16", (long long)kpages.n[1]);
 	F32N(o, count(q));
 	TRY(check("attn_paged", "table", table, R1_I32));
 	CHECK(table.nd == 2, "attn_paged: table is not [N,pages]");

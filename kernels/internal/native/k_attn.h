@@ -54,12 +54,13 @@ typedef struct {
 	int64_t dp;                             /* d rounded up to 16 */
 	attn_row row;                           /* of the first */
 	int64_t g;
+	int heads; /* key heads from g on, whose queries follow one another: more than one where all are of one row */
 	int n;
 	int32_t common;                 /* the first keys, of so many, are the same for all; the others are a sequence's own */
 	int64_t q[ATTN_Q];              /* where a query lies, in floats from a->q */
 	int32_t lo[ATTN_Q], hi[ATTN_Q]; /* the keys it sees */
 	int32_t from, to;               /* what any of them sees, from rounded down to 16 */
-	int64_t key[ATTN_CHUNK];        /* where a key lies, in floats from a->k */
+	int64_t key[ATTN_CHUNK];        /* where a key lies, in floats from a->k; over pages, where its value does from a->v */
 } attn_work;
 
 static inline void attn_begin(attn_work *w, const attn_args *a, int worker)
@@ -80,14 +81,14 @@ static inline int attn_prefers(const attn_args *a, int64_t t, const attn_row *r,
 	return next.pos >= c0 && !attn_same(r, &next) && attn_common(a, r, &next, c0) > common;
 }
 
-/* Takes queries of key head g from number i on, row by row and its heads in order, that see the chunk at c0 and have its
+/* Takes queries of the work's key heads from number i on, row by row and its heads in order, that see the chunk at c0 and have its
  * first keys in common: the second sequence says how many, and others join that have as many. Rows t0..t1. Returns the number
  * of the first that was left. */
-static int64_t attn_take(attn_work *w, int64_t i, int64_t t0, int64_t t1, int64_t g, int64_t c0)
+static int64_t attn_take(attn_work *w, int64_t i, int64_t t0, int64_t t1, int64_t c0)
 {
 	const attn_args *a = w->a;
-	int64_t per = a->h / a->g;
-	w->g = g, w->n = 0, w->from = ATTN_CHUNK, w->to = 0, w->common = ATTN_CHUNK;
+	int64_t per = a->h / a->g * w->heads;
+	w->n = 0, w->from = ATTN_CHUNK, w->to = 0, w->common = ATTN_CHUNK;
 	for (; i < (t1 - t0) * per && w->n < ATTN_Q; i++) {
 		int64_t t = t0 + i / per;
 		attn_row r = attn_at(a, t);
@@ -103,7 +104,7 @@ static int64_t attn_take(attn_work *w, int64_t i, int64_t t0, int64_t t1, int64_
 			w->row = r;
 		}
 		int n = w->n++;
-		w->q[n] = (t * a->h + g * per + i % per) * a->d;
+		w->q[n] = (t * a->h + a->h / a->g * w->g + i % per) * a->d;
 		w->lo[n] = lo, w->hi[n] = hi;
 		w->from = lo / 16 * 16 < w->from ? lo / 16 * 16 : w->from;
 		w->to = hi > w->to ? hi : w->to;
@@ -113,6 +114,46 @@ static int64_t attn_take(attn_work *w, int64_t i, int64_t t0, int64_t t1, int64_
 	return i;
 }
 
+/* Asks for 16 keys or values, from j on, of the key head h after w->g: pages lie anywhere, so nobody guesses where the next one is. */
+static inline void attn_ahead(const attn_work *w, const float *from, int32_t j, int h)
+{
+	int64_t n = 16 * w->a->d;
+	for (int64_t i = 0; i < n; i += 16)
+		__builtin_prefetch(from + w->key[j] + h * n + i, 0, 2);
+}
+
+/* 16 keys from j on as attn_turn leaves them, which in pages they are already */
+static const float *attn_sixteen(attn_work *w, int32_t j, int32_t to, const float *y, int h)
+{
+	const attn_args *a = w->a;
+	int64_t n = 16 * a->d;
+	if (!a->table) {
+		attn_turn(a->d, to - j < 16 ? to - j : 16, y, w->key + j, w->turned);
+		return w->turned;
+	}
+	if (a->d == w->dp)
+		return y + w->key[j] + h * n;
+	memset(w->turned + n, 0, (size_t)(16 * w->dp - n) * sizeof *y);
+	return memcpy(w->turned, y + w->key[j] + h * n, (size_t)n * sizeof *y);
+}
+
+/* s[i][j] = x_i . y_j for queries i0..i1 of key head w->g + h and 16 keys from j on */
+static void attn_score(attn_work *w, int i0, int i1, int32_t j, int32_t to, const float *const *x, const float *y, int h, float *s)
+{
+	const float *keys = attn_sixteen(w, j, to, y, h);
+	if (w->a->table && j + 16 < to)
+		attn_ahead(w, y, j + 16, h);
+	else if (w->heads > 1)
+		attn_ahead(w, w->a->v, w->from, h);
+	for (int i = i0; i < i1; i += ATTN_QT) {
+		int n = i1 - i < ATTN_QT ? i1 - i : ATTN_QT, sees = 0;
+		for (int q = i; q < i + n; q++)
+			sees |= w->hi[q] > j && w->lo[q] < j + 16;
+		if (sees)
+			dots[n - 1](w->dp, x + i, keys, s + i * ATTN_CHUNK + j);
+	}
+}
+
 /* s[i][j] = x_i . y_j for queries i0..i1 and keys from..to, which lie where w->key says; from is a multiple of 16 */
 static void attn_scores(attn_work *w, int i0, int i1, int32_t from, int32_t to, const float *x, const float *y, float *s)
 {
@@ -120,7 +161,7 @@ static void attn_scores(attn_work *w, int i0, int i1, int32_t from, int32_t to, 
 	int64_t d = w->a->d;
 	for (int i = i0; i < i1; i++)
 		xq[i] = x + w->q[i];
-	if (i1 - i0 <= ATTN_FEW) {
+	if (i1 - i0 <= ATTN_FEW && !w->a->table) {
 		for (int i = i0; i < i1; i += ATTN_FT)
 			few[(i1 - i < ATTN_FT ? i1 - i : ATTN_FT) - 1](d, xq + i, y, w->key, from, to, s + i * ATTN_CHUNK);
 		return;
@@ -130,28 +171,22 @@ static void attn_scores(attn_work *w, int i0, int i1, int32_t from, int32_t to, 
 		memset(pad + d, 0, (size_t)(w->dp - d) * sizeof *pad);
 		xq[i] = memcpy(pad, xq[i], (size_t)d * sizeof *pad);
 	}
-	for (int32_t j = from; j < to; j += 16) {
-		attn_turn(d, to - j < 16 ? to - j : 16, y, w->key + j, w->turned);
-		for (int i = i0; i < i1; i += ATTN_QT) {
-			int n = i1 - i < ATTN_QT ? i1 - i : ATTN_QT, sees = 0;
-			for (int q = i; q < i + n; q++)
-				sees |= w->hi[q] > j && w->lo[q] < j + 16;
-			if (sees)
-				dots[n - 1](w->dp, xq + i, w->turned, s + i * ATTN_CHUNK + j);
-		}
-	}
+	for (int32_t j = from; j < to; j += 16)
+		for (int h = 0, each = (i1 - i0) / w->heads; h < w->heads; h++)
+			attn_score(w, i0 + h * each, i0 + (h + 1) * each, j, to, xq, y, h, s);
 }
-
-/* Says where keys from..to of a row's sequence lie: page by page, or the parent's and then its own. */
+/* Says where keys from..to of a row's sequence lie: 16 by 16 in pages, or the parent's and then its own. */
 static void attn_find(attn_work *w, const attn_row *r, int64_t c0, int32_t from, int32_t to)
 {
 	const attn_args *a = w->a;
-	for (int32_t j = from; j < to;) {
+	for (int32_t j = from; r->pages && j < to; j += 16) {
+		int64_t pos = c0 + j, at = attn_slot(r->pages[pos / a->slots] * a->slots + pos % a->slots, w->g, a->g, a->d);
+		for (int i = 0; i < 16; i++)
+			w->key[j + i] = at + i * a->d;
+	}
+	for (int32_t j = from; !r->pages && j < to;) {
 		int64_t pos = c0 + j, at = r->first + pos - r->parent_len, end = to;
-		if (r->pages) {
-			at = (int64_t)r->pages[pos / a->slots] * a->slots + pos % a->slots;
-			end = j + a->slots - pos % a->slots;
-		} else if (pos < r->parent_len) {
+		if (pos < r->parent_len) {
 			at = r->parent_first + pos;
 			end = r->parent_len - c0;
 		}
@@ -217,6 +252,24 @@ static void attn_merge(const attn_args *a, int64_t head, int64_t c0, const float
 	}
 }
 
+/* Adds to one row's heads the values of keys from..to that its weights give, 16 by 16 so that each page is read from end to end. */
+static void attn_mix_row(attn_work *w, int32_t from, int32_t to, const int64_t *at)
+{
+	const attn_args *a = w->a;
+	int each = w->n / w->heads;
+	for (int32_t lo = from, hi; lo < to; lo = hi) {
+		hi = lo / 16 * 16 + 16 < to ? lo / 16 * 16 + 16 : to;
+		for (int h = 0; h < w->heads; h++) {
+			if (hi < to)
+				attn_ahead(w, a->v, hi, h);
+			for (int i = h * each; i < (h + 1) * each; i += ATTN_MR) {
+				int n = (h + 1) * each - i < ATTN_MR ? (h + 1) * each - i : ATTN_MR;
+				attn_mix_tile(a->d, n, hi - lo, w->s + i * ATTN_CHUNK + lo, ATTN_CHUNK, 1, a->v + h * 16 * a->d, w->key + lo, w->part, at + i);
+			}
+		}
+	}
+}
+
 /* Queries i0..i1 over keys they have in common: their scores, or (mix) the sum of values that their weights give. */
 static void attn_pass(attn_work *w, int i0, int i1, const attn_row *r, int64_t c0, int32_t from, int32_t to, int mix)
 {
@@ -235,7 +288,10 @@ static void attn_pass(attn_work *w, int i0, int i1, const attn_row *r, int64_t c
 		hi[i] = w->hi[i] < to ? w->hi[i] : to;
 		at[i] = i * w->dp;
 	}
-	attn_mix(a->d, i1 - i0, lo + i0, hi + i0, w->s + i0 * ATTN_CHUNK, ATTN_CHUNK, 1, a->v, w->key, w->part, at + i0);
+	if (w->heads > 1)
+		attn_mix_row(w, lo[0], hi[0], at);
+	else
+		attn_mix(a->d, i1 - i0, lo + i0, hi + i0, w->s + i0 * ATTN_CHUNK, ATTN_CHUNK, 1, a->v, w->key, w->part, at + i0);
 }
 
 /* The keys in common, then each sequence's own. Returns how many of the latter there are. */
@@ -285,13 +341,13 @@ static int64_t attn_close(attn_work *w, int64_t c0)
 }
 
 /* one chunk of a block's rows; returns the bytes of keys and values read */
-static int64_t attn_block(attn_work *w, int64_t t0, int64_t t1, int64_t g, int64_t c0)
+static int64_t attn_block(attn_work *w, int64_t t0, int64_t t1, int64_t c0)
 {
 	const attn_args *a = w->a;
 	int64_t keys = 0, seen = 0; /* seen: the last run's keys in common; more queries with the same find them in the cache */
 	attn_row last = {0};
-	for (int64_t i = 0; i < (t1 - t0) * (a->h / a->g);) {
-		i = attn_take(w, i, t0, t1, g, c0);
+	for (int64_t i = 0; i < (t1 - t0) * (a->h / a->g) * w->heads;) {
+		i = attn_take(w, i, t0, t1, c0);
 		if (!w->n)
 			continue;
 		int64_t common = (w->to < w->common ? w->to : w->common) - w->from;
@@ -303,18 +359,29 @@ static int64_t attn_block(attn_work *w, int64_t t0, int64_t t1, int64_t g, int64
 		last = w->row;
 		keys += attn_close(w, c0);
 	}
-	return keys * 2 * a->d * (int64_t)sizeof(float);
+	return keys * w->heads * 2 * a->d * (int64_t)sizeof(float);
 }
 
-/* items are (block of rows, key head), and where a->parts is, its chunk */
+/* how many key heads from item's on a worker takes together, of as many as it has to do: a single row's over pages, whose keys lie side by side */
+static int attn_together(const attn_args *a, int64_t rows, int64_t item, int64_t left)
+{
+	int64_t per = a->h / a->g, n = a->g - item % a->g;
+	if (rows > 1 || !a->table || per > ATTN_Q)
+		return 1;
+	n = n < ATTN_Q / per ? n : ATTN_Q / per;
+	return (int)(n < left ? n : left);
+}
+
+/* items are (block of rows, its chunk where a->parts is, key head) */
 static void k_attn(const void *args, int64_t lo, int64_t hi, int worker)
 {
 	const attn_args *a = args;
 	attn_work w;
 	int64_t read = 0;
 	attn_begin(&w, a, worker);
-	for (int64_t item = lo; item < hi; item++) {
-		int64_t n = a->parts ? item / a->chunks : item, g = n % a->g, t0 = a->blocks[n / a->g], t1 = a->blocks[n / a->g + 1], from = INT64_MAX, pos = 0;
+	for (int64_t item = lo; item < hi; item += w.heads) {
+		int64_t n = item / a->g, block = a->parts ? n / a->chunks : n, t0 = a->blocks[block], t1 = a->blocks[block + 1], from = INT64_MAX, pos = 0;
+		w.g = item % a->g, w.heads = attn_together(a, t1 - t0, item, hi - item);
 		for (int64_t t = t0; t < t1; t++) {
 			attn_row r = attn_at(a, t);
 			from = r.from < from ? r.from : from;
@@ -322,11 +389,11 @@ static void k_attn(const void *args, int64_t lo, int64_t hi, int worker)
 		}
 		int64_t c0 = from / ATTN_CHUNK * ATTN_CHUNK, end = pos + 1;
 		if (a->parts) {
-			c0 = item % a->chunks * ATTN_CHUNK;
+			c0 = n % a->chunks * ATTN_CHUNK;
 			end = end < c0 + 1 ? end : c0 + 1;
 		}
 		for (; c0 < end; c0 += ATTN_CHUNK)
-			read += attn_block(&w, t0, t1, g, c0);
+			read += attn_block(&w, t0, t1, c0);
 	}
 	if (a->read)
 		__atomic_fetch_add(a->read, read, __ATOMIC_RELAXED);
@@ -390,10 +457,10 @@ static void attn_grad_chunk(attn_work *w, int64_t c0)
 }
 
 /* the gradients of one sequence's queries, in order, heads in order */
-static void attn_grad_seq(attn_work *w, int64_t first, int64_t n, int64_t g)
+static void attn_grad_seq(attn_work *w, int64_t first, int64_t n)
 {
 	const attn_args *a = w->a;
-	int64_t per = a->h / a->g, step = ATTN_Q / per > 0 ? ATTN_Q / per : 1;
+	int64_t g = w->g, per = a->h / a->g, step = ATTN_Q / per > 0 ? ATTN_Q / per : 1;
 	for (int64_t t = first; t < first + n; t++) {
 		memset(a->dk + (t * a->g + g) * a->d, 0, (size_t)a->d * sizeof(float));
 		memset(a->dv + (t * a->g + g) * a->d, 0, (size_t)a->d * sizeof(float));
@@ -403,7 +470,7 @@ static void attn_grad_seq(attn_work *w, int64_t first, int64_t n, int64_t g)
 		int64_t end = t + step < first + n ? t + step : first + n, pos = attn_at(a, end - 1).pos;
 		for (int64_t c0 = attn_at(a, t).from / ATTN_CHUNK * ATTN_CHUNK; c0 <= pos; c0 += ATTN_CHUNK)
 			for (int64_t i = 0; i < (end - t) * per;) {
-				i = attn_take(w, i, t, end, g, c0);
+				i = attn_take(w, i, t, end, c0);
 				if (w->n)
 					attn_grad_chunk(w, c0);
 			}
@@ -417,11 +484,12 @@ static void k_attn_grad(const void *args, int64_t lo, int64_t hi, int worker)
 	attn_work w;
 	attn_begin(&w, a, worker);
 	for (int64_t item = lo; item < hi; item++) {
-		int64_t root = item / a->g, g = item % a->g;
+		int64_t root = item / a->g;
+		w.g = item % a->g, w.heads = 1;
 		if (a->segs[3 * root + 2] >= 0)
 			continue; /* its root does it */
 		for (int64_t s = root; s < (a->shared ? a->nseqs : root + 1); s++)
 			if (s == root || a->segs[3 * s + 2] == root)
-				attn_grad_seq(&w, a->segs[3 * s], a->segs[3 * s + 1], g);
+				attn_grad_seq(&w, a->segs[3 * s], a->segs[3 * s + 1]);
 	}
 }

@@ -172,7 +172,8 @@ typedef struct {
 	char *(*attn_grad)(r1_ctx *c, r1_tensor dq_THd, r1_tensor dk_TGd, r1_tensor dv_TGd, r1_tensor do_THd, r1_tensor q_THd, r1_tensor k_TGd,
 	                   r1_tensor v_TGd, r1_tensor o_THd, r1_tensor lse_TH, r1_tensor segs, float scale, int64_t window, float softcap);
 	/* the same attention over cached keys and values, for any number of new rows a sequence: decode, prefill and chunked
-	 * prefill. slot int32 [T]: page * S + place. rows int32 [T,2]: (row of the page table, position). */
+	 * prefill. slot int32 [T]: page * S + place. rows int32 [T,2]: (row of the page table, position). What lies where inside a page is
+	 * the backend's affair, so pages are copied whole or not at all; cpu wants S to be a multiple of 16. */
 	char *(*kv_write)(r1_ctx *c, r1_tensor kpages_PSGd, r1_tensor vpages_PSGd, r1_tensor k_TGd, r1_tensor v_TGd, r1_tensor slot_T);
 	char *(*attn_paged)(r1_ctx *c, r1_tensor o_THd, r1_tensor q_THd, r1_tensor kpages_PSGd, r1_tensor vpages_PSGd, r1_tensor table /* int32 [N, pages] */,
 	                    r1_tensor rows, float scale, int64_t window, float softcap);
