@@ -11,16 +11,17 @@ import (
 type Alarms struct {
 	ZeroStd   float64           // share of groups that teach nothing
 	Truncated float64           // share of completions cut at the length limit
+	Unscored  float64           // share of completions that no reward could judge
 	Entropy   float64           // below this share of the entropy at the start
 	KL        float64           // nats a token away from the reference
 	Length    float64           // longer, or shorter, than at the start by this factor
 	Hacking   grpo.HackingAlarm // held-out accuracy goes down while the reward goes up
-	Patience  int               // steps in a row before the first four are told; 0: 1
+	Patience  int               // steps in a row before the first six are told; 0: 1
 }
 
 // DefaultAlarms are limits that healthy runs of r1zero never reach.
 func DefaultAlarms() Alarms {
-	return Alarms{ZeroStd: 0.9, Truncated: 0.5, Entropy: 0.1, KL: 1, Length: 4, Hacking: grpo.DefaultHackingAlarm(), Patience: 5}
+	return Alarms{ZeroStd: 0.9, Truncated: 0.5, Unscored: 0.2, Entropy: 0.1, KL: 1, Length: 4, Hacking: grpo.DefaultHackingAlarm(), Patience: 5}
 }
 
 // alarmState is what the watches remember.
@@ -37,8 +38,8 @@ type alarmState struct {
 
 const alarmStart = 5 // steps that "the start" is the mean of
 
-// look updates the state with a step and returns what is wrong.
-func (a Alarms) look(s *alarmState, st grpo.StepStats, held *Held) []string {
+// look updates the state with a step of so many samples and returns what is wrong.
+func (a Alarms) look(s *alarmState, st grpo.StepStats, samples int, held *Held) []string {
 	if s.Steps < alarmStart {
 		s.Entropy += st.Entropy / alarmStart
 		s.Length += st.MeanLength / alarmStart
@@ -60,6 +61,8 @@ func (a Alarms) look(s *alarmState, st grpo.StepStats, held *Held) []string {
 	kl, begun := st.KL/max(st.Tokens, 1), s.Steps > alarmStart
 	watch("zero_std", a.ZeroStd > 0 && st.ZeroStd > a.ZeroStd, "%.0f %% of the groups have equal rewards and teach nothing: use harder or easier problems, more samples, or refill", 100*st.ZeroStd)
 	watch("truncated", a.Truncated > 0 && st.Truncated > a.Truncated, "%.0f %% of the completions are cut at the length limit: raise max_completion_length, or mask them", 100*st.Truncated)
+	unscored := float64(st.Unscored) / float64(max(samples, 1))
+	watch("unscored", a.Unscored > 0 && unscored > a.Unscored, "%.0f %% of the completions could not be scored and are left out: rollouts/ says why; see to the judge", 100*unscored)
 	watch("kl", a.KL > 0 && kl > a.KL, "the policy is %.2f nats a token from its reference: lower the learning rate or raise beta", kl)
 	watch("entropy", a.Entropy > 0 && begun && st.Entropy < a.Entropy*s.Entropy, "entropy fell from %.3f to %.3f: the policy is collapsing; raise epsilon_high, add an entropy bonus, or stop", s.Entropy, st.Entropy)
 	watch("length", a.Length > 0 && begun && (st.MeanLength > a.Length*s.Length || st.MeanLength*a.Length < s.Length), "completions went from %.0f to %.0f tokens: look at rollouts/", s.Length, st.MeanLength)

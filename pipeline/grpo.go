@@ -272,7 +272,7 @@ func (s *grpoStage) step(ctx context.Context, n int) ([]run.Field, error) {
 		s.state.Flat.offer(held)
 		fields = append(fields, held.fields()...)
 	}
-	s.alarms = s.Alarms.look(&s.state.Alarms, stats, s.held)
+	s.alarms = s.Alarms.look(&s.state.Alarms, stats, samplesOf(groups)+samplesOf(again), s.held)
 	fields, s.alarms = append(fields, tripped...), append(s.alarms, warnings...)
 	if len(s.alarms) > 0 {
 		fields = append(fields, run.Field{Name: "alarms", Value: s.alarms})
@@ -332,4 +332,11 @@ func writeRollouts(w io.Writer, codec sampling.Codec, groups []sampling.Group) e
 		}
 	}
 	return nil
+}
+
+func samplesOf(groups []sampling.Group) (n int) {
+	for _, g := range groups {
+		n += len(g.Samples)
+	}
+	return n
 }
