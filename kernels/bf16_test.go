@@ -27,13 +27,25 @@ func flush(x float32) float32 {
 	return x
 }
 
-// fma32 is a*b + c rounded once, for factors of bf16: their product is exact in float64, and so, but for its double rounding, is the sum; where
-// that could matter the sum is rounded to odd first.
-func fma32(a, b, c float32) float32 {
+// fma32 is a*b + c rounded once, for factors of bf16.
+func fma32(a, b, c float32) float32 { return float32(fmaOdd(a, b, c)) }
+
+// fmaFlush is fma32 of a unit without subnormal numbers: a sum that is one, once it is rounded to 24 bits, is 0 of its sign.
+func fmaFlush(a, b, c float32) float32 {
+	s := fmaOdd(flush(a), flush(b), flush(c))
+	if math.Abs(float64(float32(s*0x1p100))) < 0x1p-26 { // out of the subnormal numbers' reach
+		return float32(math.Copysign(0, s))
+	}
+	return float32(s)
+}
+
+// fmaOdd is a*b + c in float64, for factors of bf16: their product is exact, and so, but for its double rounding, is the sum; where
+// that could matter the sum is rounded to odd.
+func fmaOdd(a, b, c float32) float64 {
 	p, q := float64(a)*float64(b), float64(c)
 	s := p + q
 	if math.IsInf(s, 0) || math.IsNaN(s) {
-		return float32(s)
+		return s
 	}
 	z := s - p // TwoSum
 	if e := (p - (s - z)) + (q - z); e != 0 && math.Float64bits(s)&1 == 0 {
@@ -43,7 +55,7 @@ func fma32(a, b, c float32) float32 {
 			s = math.Float64frombits(math.Float64bits(s) - 1)
 		}
 	}
-	return float32(s)
+	return s
 }
 
 // chain is an output of a product in bf16.
@@ -52,7 +64,7 @@ func chain(class string, a, b []float32, weight bool) float32 {
 	for i := range a {
 		x, w := near(a[i], false), near(b[i], weight)
 		if class == "dot" {
-			acc = flush(fma32(flush(x), flush(w), flush(acc)))
+			acc = fmaFlush(x, w, acc)
 		} else {
 			acc = fma32(x, w, acc)
 		}
@@ -148,6 +160,28 @@ func TestBF16IsItsDefinition(t *testing.T) {
 				require.Equal(t, bits(wantY), bits(y), "%s %v on %s: forward", class, shape, dev)
 				require.Equal(t, bits(wantDX), bits(dx), "%s %v on %s: dx", class, shape, dev)
 				require.Equal(t, bits(wantDW), bits(dw), "%s %v on %s: dw", class, shape, dev)
+			}
+		}
+	}
+}
+
+// Just below the least normal number a sum that is rounded up to it by the few bits it has there is 0 all the same: whether it is subnormal is asked of 24 bits, as
+// x86 does.
+func TestBF16FlushesWhatIsRounded(t *testing.T) {
+	const least = 0x1p-126
+	w := []float32{0x1p-63, 0x1p-75}
+	cases := map[float32]float32{-0x1p-76: least, -0x1.02p-76: 0, -0x1.8p-76: 0, -0x1p-75: 0, 0x1p-76: least, 0x1.8p-76: least} // 2^-126 and so many times 2^-75
+	for _, class := range []string{"fma", "dot"} {
+		for _, dev := range bf16Devices(t, class) {
+			for odd, want := range cases {
+				if class == "fma" {
+					want = fma32(odd, w[1], least)
+				}
+				x := []float32{0x1p-63, odd}
+				require.Equal(t, want, chain(class, x, w, true), "%s: the definition, %g", class, odd)
+				y, _, dw := bf16Linear(t, dev, x, w, []float32{0}, []float32{1}, 1, 1, 2)
+				require.Equal(t, bits([]float32{want}), bits(y), "%s on %s: %g", class, dev, odd)
+				require.Equal(t, bits(x), bits(dw))
 			}
 		}
 	}

@@ -1,7 +1,13 @@
 /* k_gemm16.h: matrix products in bf16 with fp32 sums. Two neighbours in k are one word, the even one in its high half, the odd one 0 at
  * an odd end; b is in panels of GEMM_NR words for each pair. An output is one chain in ascending k: acc = fma(a, b, acc), and in class
  * dot what VDPBF16PS does with the high and then the low halves, which is the same with subnormal numbers as 0, its own results among
- * them. So classes differ where numbers are that small and nowhere else, and every instruction set has both. */
+ * them. So these two differ where numbers are that small and nowhere else.
+ * In class tile k goes in blocks of 32, the last filled up with 0, and a block is what TDPBF16PS does with it: the even ones are a chain of fma
+ * from 0, the odd ones another, acc = acc + (even + odd), every step as in class dot. That is the text of Intel's manual ("FP32 FMA with DAZ=FTZ=1,
+ * RNE rounding", MXCSR neither read nor written), and Bochs computes the same. The manual leaves open whether a result is subnormal before or after
+ * it is rounded to 24 bits: after, as everywhere on x86 (VDPBF16PS on AMD's Zen 5 does so). What it says of NaN is which of two is taken over; a NaN is
+ * a NaN here. The sum of even and odd is the same either way round, so it does not matter to the tile instruction which half of a word is which.
+ * Every instruction set has all three classes. */
 
 #if defined(DOT16)
 static inline vf v_pair(vf acc, vf a, vf b) { return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b)); }
@@ -14,13 +20,21 @@ static inline vf v_flush(vf x)
 	return v_gt(v_set1(0x1p-126f), v_abs(x), zero, x);
 }
 
+/* a b + c of numbers of which none is subnormal, 0 of its sign where it would be. Whether it would is seen 2^24 times as large, where nothing is: just below the least
+ * normal number fma rounds up to that, by its fewer bits there, what stays below it in 24 bits. */
+static inline vf v_fma_flush(vf a, vf b, vf c)
+{
+	vf up = v_set1(0x1p24f), r = v_fma(a, b, c), zero = v_mul(r, v_set1(0.0f));
+	return v_gt(v_set1(0x1p-102f), v_abs(v_fma(v_mul(a, up), b, v_mul(c, up))), zero, r);
+}
+
 enum { CLASS_FMA, CLASS_DOT, CLASS_DOT_HERE /* by the instruction */ };
 
 INLINE vf v_madd16(const int class, vf acc, float a, vf b)
 {
 	if (class == CLASS_FMA)
 		return v_fma(v_set1(a), b, acc);
-	return v_flush(v_fma(v_flush(v_set1(a)), v_flush(b), v_flush(acc)));
+	return v_fma_flush(v_flush(v_set1(a)), v_flush(b), v_flush(acc));
 }
 
 static inline float f_word(uint32_t u)
