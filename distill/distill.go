@@ -187,7 +187,7 @@ func (t *Trainer) micro(ctx context.Context, batch []Example, total float64, st 
 			return err
 		}
 		weight := s.FromF32(p.Weights)
-		loss, logpT, entropyT := KL(s, student, teacher, p.Targets, weight, total, t.config.Temperature, t.config.Divergence)
+		loss, logpT, entropyT := KL(s.Sequences(p.Segs.At(p.Rows)), student, teacher, p.Targets, weight, total, t.config.Temperature, t.config.Divergence)
 		whole := loss
 		if t.config.Likelihood > 0 {
 			whole = s.Add(loss, s.Affine(sft.Loss(s, logpT, weight, total), float32(t.config.Likelihood), 0))

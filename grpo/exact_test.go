@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"math"
 	"math/rand/v2"
@@ -71,6 +72,9 @@ func train(t *testing.T, dev *kernels.Device, c grpo.Config, o sampling.Options,
 	ref, err := model.Tiny(dev, 4)
 	require.NoError(t, err)
 	defer ref.Close()
+	if dev.BF16() == "tile" {
+		require.NoError(t, errors.Join(m.UseBF16(), ref.UseBF16()))
+	}
 	require.NoError(t, grpo.MoveReference(ref, m, 0.5))
 	trainer, err := grpo.New(m, ref, c)
 	require.NoError(t, err)
@@ -98,6 +102,23 @@ func train(t *testing.T, dev *kernels.Device, c grpo.Config, o sampling.Options,
 		require.EqualValues(t, tokens, st.Tokens, "those with advantage 0 count")
 	}
 	return values(t, m), st
+}
+
+// The same in bf16 of class tile, whose weight gradients take 32 rows at once and must not take them from two sequences.
+func TestClassTileIsExact(t *testing.T) {
+	one, two := openCPU(t, kernels.Options{Threads: 1, BF16: "tile"}), openCPU(t, kernels.Options{Threads: 2, BF16: "tile"})
+	for _, name := range []string{"plain", "exact KL"} {
+		for _, o := range []sampling.Options{{Temperature: 1, Seed: 11}, {Temperature: 0.8, Seed: 11, Truncation: kernels.Truncation{TopK: 20, TopP: 0.9}}} {
+			c := variants()[name]
+			c.MicroTokens = 4096
+			want, _ := train(t, one, c, o, nil)
+			for _, micro := range []int{1, 100} {
+				c.MicroTokens = micro
+				got, _ := train(t, two, c, o, slices.Reverse[[]grpo.Group])
+				require.Equal(t, want, got, "%s: %d tokens a pass, 2 threads, groups in another order", name, micro)
+			}
+		}
+	}
 }
 
 func values(t *testing.T, m *model.LM) (all []float32) {

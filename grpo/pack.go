@@ -88,7 +88,7 @@ func (p packed) logProbs(s *kernels.Scope, policy Policy) (logpT, entropyT *kern
 		return policy.LogProbs(s, p.ids, p.segs, p.rows, p.targets, p.temperatureOf())
 	}
 	hiddenTD, w, o := p.head(s, policy)
-	return s.Head(hiddenTD, w, p.targets, o)
+	return s.Sequences(p.segs.At(p.rows)).Head(hiddenTD, w, p.targets, o)
 }
 
 // head gives what a policy's output head is made of, at the completions' tokens.
@@ -155,5 +155,5 @@ func (t *Trainer) forward(s *kernels.Scope, p packed, cfg LossConfig, in *LossIn
 	}
 	w, softCap := t.ref.(HeadPolicy).OutputHead()
 	hiddenTD, weightVD, o := p.head(s, t.policy)
-	in.NewT, in.EntropyT, in.KLT = s.HeadKL(hiddenTD, weightVD, p.targets, kernels.HeadOther{X: out[0], W: w, SoftCap: softCap, Divergence: kernels.ReverseKL}, o)
+	in.NewT, in.EntropyT, in.KLT = s.Sequences(p.segs.At(p.rows)).HeadKL(hiddenTD, weightVD, p.targets, kernels.HeadOther{X: out[0], W: w, SoftCap: softCap, Divergence: kernels.ReverseKL}, o)
 }

@@ -60,6 +60,9 @@ func fmaOdd(a, b, c float32) float64 {
 
 // chain is an output of a product in bf16.
 func chain(class string, a, b []float32, weight bool) float32 {
+	if class == "tile" {
+		return blocks(0, a, b, weight)
+	}
 	acc := float32(0)
 	for i := range a {
 		x, w := near(a[i], false), near(b[i], weight)
@@ -68,6 +71,22 @@ func chain(class string, a, b []float32, weight bool) float32 {
 		} else {
 			acc = fma32(x, w, acc)
 		}
+	}
+	return acc
+}
+
+// blocks is an output in class tile, from acc on: 32 at a time, the last ones filled up with zeros, the even and the odd a chain each.
+func blocks(acc float32, a, b []float32, weight bool) float32 {
+	for k := 0; k < len(a); k += 32 {
+		var sums [2]float32
+		for i := k; i < k+32; i++ {
+			x, w := float32(0), float32(0)
+			if i < len(a) {
+				x, w = near(a[i], false), near(b[i], weight)
+			}
+			sums[i%2] = fmaFlush(x, w, sums[i%2])
+		}
+		acc = flush(flush(acc) + flush(sums[0]+sums[1]))
 	}
 	return acc
 }
@@ -129,7 +148,7 @@ func bf16Linear(t *testing.T, dev *kernels.Device, x, w, bias, dy []float32, m, 
 
 // Products in bf16 are what the definition in Go says, on every instruction set and with any threads: forward, and both gradients.
 func TestBF16IsItsDefinition(t *testing.T) {
-	for _, class := range []string{"fma", "dot"} {
+	for _, class := range []string{"fma", "dot", "tile"} {
 		devices := bf16Devices(t, class)
 		for _, shape := range [][3]int{{1, 40, 33}, {5, 33, 7}, {14, 70, 130}, {3, 2, 1200}} {
 			m, n, k := shape[0], shape[1], shape[2]
@@ -169,17 +188,17 @@ func TestBF16IsItsDefinition(t *testing.T) {
 // x86 does.
 func TestBF16FlushesWhatIsRounded(t *testing.T) {
 	const least = 0x1p-126
-	w := []float32{0x1p-63, 0x1p-75}
+	w := []float32{0x1p-63, 0, 0x1p-75}                                                                                         // class tile's even chain
 	cases := map[float32]float32{-0x1p-76: least, -0x1.02p-76: 0, -0x1.8p-76: 0, -0x1p-75: 0, 0x1p-76: least, 0x1.8p-76: least} // 2^-126 and so many times 2^-75
-	for _, class := range []string{"fma", "dot"} {
+	for _, class := range []string{"fma", "dot", "tile"} {
 		for _, dev := range bf16Devices(t, class) {
 			for odd, want := range cases {
 				if class == "fma" {
-					want = fma32(odd, w[1], least)
+					want = fma32(odd, w[2], least)
 				}
-				x := []float32{0x1p-63, odd}
+				x := []float32{0x1p-63, 0, odd}
 				require.Equal(t, want, chain(class, x, w, true), "%s: the definition, %g", class, odd)
-				y, _, dw := bf16Linear(t, dev, x, w, []float32{0}, []float32{1}, 1, 1, 2)
+				y, _, dw := bf16Linear(t, dev, x, w, []float32{0}, []float32{1}, 1, 1, 3)
 				require.Equal(t, bits([]float32{want}), bits(y), "%s on %s: %g", class, dev, odd)
 				require.Equal(t, bits(x), bits(dw))
 			}
@@ -189,7 +208,7 @@ func TestBF16FlushesWhatIsRounded(t *testing.T) {
 
 // A row's bits do not depend on the rows beside it, nor a weight's gradient on how the rows were split into passes.
 func TestBF16RowsAreIndependent(t *testing.T) {
-	for _, class := range []string{"fma", "dot"} {
+	for _, class := range []string{"fma", "dot", "tile"} {
 		bf16RowsAreIndependent(t, openCPU(t, kernels.Options{BF16: class}), 65, 77)
 	}
 }
@@ -198,7 +217,7 @@ func bf16RowsAreIndependent(t *testing.T, dev *kernels.Device, n, k int) {
 	const most = 512
 	class := dev.BF16()
 	x, w, dy := small(1, most*k), small(2, n*k), small(3, most*n)
-	wholeY, wholeDX, wholeDW := bf16Linear(t, dev, x, w, make([]float32, n), dy, most, n, k)
+	wholeY, wholeDX, oneDW := bf16Linear(t, dev, x, w, make([]float32, n), dy, most, n, k)
 	for _, m := range []int{1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 128} {
 		for _, at := range []int{0, 1, 13, most - m} {
 			y, dx, _ := bf16Linear(t, dev, x[at*k:(at+m)*k], w, make([]float32, n), dy[at*n:(at+m)*n], m, n, k)
@@ -209,18 +228,53 @@ func bf16RowsAreIndependent(t *testing.T, dev *kernels.Device, n, k int) {
 	p, err := dev.NewParam("w", w, n, k)
 	require.NoError(t, err)
 	require.NoError(t, p.UseBF16())
-	for at, m := 0, 1; at < most; at, m = at+m, min(2*m+1, most-at-m) {
-		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
-			s.Backward([]*kernels.Tensor{s.Linear(s.FromF32(x[at*k:(at+m)*k], m, k), p.Tensor, nil)}, []*kernels.Tensor{s.FromF32(dy[at*n:(at+m)*n], m, n)})
-			return s.Err()
-		}))
+	backward := func(lengths []int, parts int) []float32 { // sequences in so many passes
+		require.NoError(t, p.ZeroGrad())
+		at := 0
+		for part := range parts {
+			segs := kernels.PackedSegs(lengths[part*len(lengths)/parts : (part+1)*len(lengths)/parts]...)
+			m := segs.Rows()
+			require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+				s.Backward([]*kernels.Tensor{s.Sequences(segs).Linear(s.FromF32(x[at*k:(at+m)*k], m, k), p.Tensor, nil)}, []*kernels.Tensor{s.FromF32(dy[at*n:(at+m)*n], m, n)})
+				return s.Err()
+			}))
+			at += m
+		}
+		require.Equal(t, most, at)
+		g, err := p.Grad()
+		require.NoError(t, err)
+		dw := make([]float32, n*k)
+		require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error { return s.Read(g, dw) }))
+		return dw
 	}
-	g, err := p.Grad()
-	require.NoError(t, err)
-	dw := make([]float32, n*k)
-	require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error { return s.Read(g, dw) }))
-	require.Equal(t, bits(wholeDW), bits(dw), class)
+	lengths := []int{1, 3, 7, 15, 31, 32, 33, 64, 65, 1, 2, 100, 158}
+	wholeDW := backward(lengths, 1)
+	for _, parts := range []int{2, 5, 13} {
+		require.Equal(t, bits(wholeDW), bits(backward(lengths, parts)), "%s: %d passes", class, parts)
+	}
+	if class != "tile" {
+		require.Equal(t, bits(oneDW), bits(wholeDW), "%s: sequences do not matter", class)
+	} else {
+		require.Equal(t, bits(sequenceDW(x, dy, lengths, n, k)), bits(wholeDW), "%s: dw", class)
+	}
 	require.NoError(t, p.Free())
+}
+
+// sequenceDW is dyT x in class tile, sequence by sequence.
+func sequenceDW(x, dy []float32, lengths []int, n, k int) []float32 {
+	dw := make([]float32, n*k)
+	for i := range dw {
+		at := 0
+		for _, rows := range lengths {
+			a, b := make([]float32, rows), make([]float32, rows)
+			for r := range rows {
+				a[r], b[r] = dy[(at+r)*n+i/k], x[(at+r)*k+i%k]
+			}
+			dw[i] = blocks(dw[i], a, b, false)
+			at += rows
+		}
+	}
+	return dw
 }
 
 // The head over a bf16 weight is the head over the rounded weight and rows in fp32, in class fma; draws and log-probs agree in both.
@@ -274,7 +328,16 @@ func TestBF16Head(t *testing.T) {
 	}
 	for _, dev := range bf16Devices(t, "dot") {
 		gotLogp, gotDrawn, gotDW := run(dev, x, w, true)
-		require.Equal(t, bits(logp, drawn, dw), bits(gotLogp, gotDrawn, gotDW), "nothing is subnormal here: the classes agree, on %s", dev)
+		require.Equal(t, bits(logp, drawn, dw), bits(gotLogp, gotDrawn, gotDW), "nothing is subnormal here: these classes agree, on %s", dev)
+	}
+	tiles := bf16Devices(t, "tile")
+	wantLogp, wantDrawn, wantDW = run(tiles[0], x, w, true)
+	for i := range logp {
+		require.InDelta(t, logp[i], wantLogp[i], 1e-5, "its sums are in another order")
+	}
+	for _, dev := range tiles[1:] {
+		gotLogp, gotDrawn, gotDW := run(dev, x, w, true)
+		require.Equal(t, bits(wantLogp, wantDrawn, wantDW), bits(gotLogp, gotDrawn, gotDW), dev.String())
 	}
 }
 
@@ -309,6 +372,5 @@ func TestBF16Rounding(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, b.UseBF16(), "want a matrix")
 	require.NoError(t, b.Free())
-	_, err = kernels.Open("cpu", kernels.Options{BF16: "tile"})
-	require.ErrorContains(t, err, "bf16 class tile is not offered")
+	require.NotEqual(t, "tile", dev.BF16(), "it is chosen by name only")
 }

@@ -35,7 +35,7 @@ import (
 type Options struct {
 	Threads  int    // threads to compute on; 0: one a core
 	ISA      string // instruction set of cpu: "portable", "avx2", "avx512", "neon"; "": the best one here. Bits are equal on all
-	BF16     string // class of products in bf16: "fma", "dot" (as VDPBF16PS: subnormal numbers count as 0), "mma" (a GPU's m16n8k16, cuda:N); "": the fastest one here
+	BF16     string // class of products in bf16: "fma", "dot" (as VDPBF16PS: subnormal numbers count as 0), "tile" (as TDPBF16PS, AMX: and sums of 32 at a time), "mma" (a GPU's m16n8k16, cuda:N); "": mma on cuda:N, on cpu dot where the instruction is, else fma
 	Fast     bool   // leave exact mode where the backend has a faster one
 	Memory   int64  // bytes that tensors may take at once; 0: what there is. More is an operation's error, which wraps ErrMemory
 	LibTorch string // folder of libtorch, only for "torch" and "cuda:N"; "": the one that r1 setup torch was given last

@@ -61,10 +61,11 @@ type headOp struct {
 	plain          bool // without another model or kept words: the entries that every backend has
 	logp, ent, kl  *Tensor
 	lse, aux, temp *Tensor
+	segs           Segs
 }
 
 func (s *Scope) head(name string, x, w *Tensor, targets []int32, other *HeadOther, o HeadOptions) (logpT, entropyT, klT *Tensor) {
-	op := headOp{name: name, x: x, w: w, plain: other == nil && o.Keep == nil, temp: o.Temp}
+	op := headOp{name: name, x: x, w: w, plain: other == nil && o.Keep == nil, temp: o.Temp, segs: s.segs}
 	if !s.headFits(op, len(targets), other) || !s.headArgs(&op, targets, other, o) {
 		return s.dead(), s.dead(), s.dead()
 	}
@@ -95,6 +96,9 @@ func (s *Scope) headFits(op headOp, targets int, other *HeadOther) bool {
 	}
 	if x.n.ND != 2 || w.n.ND != 2 || x.Dim(1) != w.Dim(1) || targets != x.Dim(0) || (op.temp != nil && op.temp.Len() != x.Dim(0)) {
 		s.fail(op.name, "x %s, w %s, %d targets, temperatures %s: want [T,D], [V,D], T, [T]", x, w, targets, op.temp)
+		return false
+	}
+	if !s.inSequences(op.name, targets) {
 		return false
 	}
 	if other == nil {
@@ -150,7 +154,9 @@ func (op headOp) back(g *Scope) {
 	}
 	run := func(dw native.Tensor) {
 		var err error
-		if be := g.st.be; op.plain {
+		if be, seg := g.st.be, g.sequences(op.name, op.segs); seg.P != nil {
+			err = be.HeadGradSegs(dx.n, dw, dlogp.n, absent(op.ent.grad), dkl, op.ent.n, op.lse.n, absent(op.aux), h, op.there, op.rows, op.beta, seg)
+		} else if op.plain {
 			err = be.HeadGrad(dx.n, dw, dlogp.n, absent(op.ent.grad), op.ent.n, op.lse.n, h.X, h.W, h.Packed, op.rows.Target, op.rows.Temp, h.SoftCap)
 		} else {
 			err = be.HeadExtGrad(dx.n, dw, dlogp.n, absent(op.ent.grad), dkl, op.ent.n, op.lse.n, absent(op.aux), h, op.there, op.rows, op.beta)

@@ -30,6 +30,9 @@ func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
 	if w.n.ND != 2 || x.n.ND == 0 || x.cols() != w.Dim(1) || (bias != nil && (bias.n.ND != 1 || bias.Dim(0) != w.Dim(0))) {
 		return s.fail("Linear", "x %s, w %s, bias %s: want [..,K], [N,K], [N]", x, w, bias)
 	}
+	if !s.inSequences("Linear", x.Len()/max(w.Dim(1), 1)) {
+		return s.dead()
+	}
 	shape := x.Shape()
 	shape[len(shape)-1] = w.Dim(0)
 	y := s.make("Linear", F32, shape...)
@@ -38,6 +41,7 @@ func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
 		return s.dead()
 	}
 	if s.recording(x, w, bias) {
+		segs := s.segs
 		s.record("Linear", func(g *Scope) {
 			be := g.st.be
 			if x.grads {
@@ -48,7 +52,7 @@ func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
 			}
 			g.into(w, func(acc *Tensor) {
 				if w.param != nil && w.param.IsBF16() {
-					g.dw16(acc, y.grad, x)
+					g.dw16(acc, y.grad, x, segs)
 					return
 				}
 				g.did("Linear", be.LinearDW(acc.n, y.grad.n, x.n, native.Tensor{}), y, x)
@@ -60,7 +64,11 @@ func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
 }
 
 // dw16 adds dyT x to acc, of both rounded to bf16.
-func (s *Scope) dw16(acc, dy, x *Tensor) {
+func (s *Scope) dw16(acc, dy, x *Tensor, segs Segs) {
+	if seg := s.sequences("Linear", segs); seg.P != nil {
+		s.did("Linear", s.st.be.LinearDW16Segs(acc.n, dy.n, x.n, seg), dy, x)
+		return
+	}
 	err := s.st.be.LinearDW16(acc.n, dy.n, x.n)
 	if errors.Is(err, native.ErrAbsent) {
 		dy, x = s.round16("Linear", dy, native.NearestEven), s.round16("Linear", x, native.NearestEven)

@@ -20,6 +20,7 @@ import (
 type Scope struct {
 	st     *state
 	noGrad bool
+	segs   Segs // of Sequences
 }
 
 // state is what a scope and its views share.
@@ -196,7 +197,37 @@ func (s *Scope) did(op string, err error, in ...*Tensor) bool {
 }
 
 // NoGrad returns a view of the scope whose operations are not recorded.
-func (s *Scope) NoGrad() *Scope { return &Scope{st: s.st, noGrad: true} }
+func (s *Scope) NoGrad() *Scope { return &Scope{st: s.st, noGrad: true, segs: s.segs} }
+
+// Sequences returns a view of the scope for matrix products and heads whose rows belong to these sequences: the gradient of a weight goes from sequence to sequence, so that
+// passes over parts of a batch that is cut between sequences add up to the same bits. Only bf16 of class tile needs to be told, which takes 32 rows at once; without it all rows
+// are one sequence there. segs must not change while the scope lives.
+func (s *Scope) Sequences(segs Segs) *Scope { return &Scope{st: s.st, noGrad: s.noGrad, segs: segs} }
+
+// SequencesAt is [Scope.Sequences] for rows that were gathered from those of s, which may be a scope without sequences.
+func (s *Scope) SequencesAt(rows []int32) *Scope {
+	if len(s.segs) == 0 {
+		return s
+	}
+	return s.Sequences(s.segs.At(rows))
+}
+
+// inSequences reports whether the scope's sequences, if it has some, have so many rows.
+func (s *Scope) inSequences(op string, rows int) bool {
+	if len(s.segs) > 0 && s.segs.Rows() != rows {
+		s.fail(op, "%d rows in a scope for sequences of %d", rows, s.segs.Rows())
+		return false
+	}
+	return true
+}
+
+// sequences is segs on the device, where its class of bf16 asks for them, else absent.
+func (s *Scope) sequences(op string, segs Segs) native.Tensor {
+	if len(segs) == 0 || s.st.dev.BF16() != "tile" {
+		return native.Tensor{}
+	}
+	return s.fromSegs(op, segs, segs.Rows()).n
+}
 
 // Sub runs fn with an inner scope and frees everything made through it but the tensors it returns, which belong to s
 // then. Inside a recording the tape still needs the others, and they go to s as well.
@@ -204,7 +235,7 @@ func (s *Scope) Sub(fn func(s *Scope) []*Tensor) []*Tensor {
 	if !s.ready("Sub") {
 		return nil
 	}
-	inner := &Scope{st: &state{dev: s.st.dev, be: s.st.be, ctx: s.st.ctx, root: s.st.root, tape: s.st.tape}, noGrad: s.noGrad}
+	inner := &Scope{st: &state{dev: s.st.dev, be: s.st.be, ctx: s.st.ctx, root: s.st.root, tape: s.st.tape}, noGrad: s.noGrad, segs: s.segs}
 	defer inner.st.close()
 	before := s.st.tape.len()
 	out := fn(inner)

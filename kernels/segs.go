@@ -1,6 +1,9 @@
 package kernels
 
-import "fmt"
+import (
+	"fmt"
+	"sort"
+)
 
 // Seg is one sequence inside packed rows.
 type Seg struct {
@@ -33,6 +36,19 @@ func (g Segs) Rows() int {
 	}
 	last := g[len(g)-1]
 	return int(last.Start + last.Len)
+}
+
+// At describes rows gathered from those that g describes: a run of them that ascends within one sequence is a sequence, without a parent.
+func (g Segs) At(rows []int32) Segs {
+	var lengths []int
+	for i, at, last := 0, -1, -1; i < len(rows); i++ {
+		if at = sort.Search(len(g), func(j int) bool { return g[j].Start > rows[i] }); i == 0 || at != last || rows[i] <= rows[i-1] {
+			lengths = append(lengths, 0)
+		}
+		lengths[len(lengths)-1]++
+		last = at
+	}
+	return PackedSegs(lengths...)
 }
 
 // Positions returns each row's position in its sequence, the parent's rows counted.

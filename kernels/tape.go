@@ -212,7 +212,7 @@ func (s *Scope) Checkpoint(fn func(s *Scope, in ...*Tensor) []*Tensor, in ...*Te
 	}
 	again := func(g *Scope) {
 		g.Sub(func(inner *Scope) []*Tensor {
-			inner.noGrad = false
+			inner.noGrad, inner.segs = false, s.segs
 			inner.st.tape = &tape{}
 			leaves := make([]*Tensor, len(in))
 			for i, t := range in {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,7 +76,7 @@ func alone(t testing.TB, m *model.LM, seqs [][]int32) [][]float32 {
 func TestPackedEqualsAlone(t *testing.T) {
 	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
-			dev := openCPU(t)
+			dev := openFor(t, name, kernels.Options{})
 			m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
 			d := draws(1)
 			for _, n := range []int{2, 7, 16} {
@@ -136,7 +137,7 @@ func TestSharedPromptEqualsWhole(t *testing.T) {
 func TestSharedPromptGradients(t *testing.T) {
 	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
-			dev := openCPU(t)
+			dev := openFor(t, name, kernels.Options{})
 			m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
 			d := draws(9)
 			seqs := d.sequences(5, 25, m.Config().VocabSize)
@@ -244,7 +245,7 @@ func trainable(seed draws, vocab int) [][]int32 {
 func TestMicroBatches(t *testing.T) {
 	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
-			dev := openCPU(t)
+			dev := openFor(t, name, kernels.Options{})
 			m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
 			seqs := trainable(10, m.Config().VocabSize)
 			want := step(t, m, seqs, 1)
@@ -276,9 +277,13 @@ func TestThreadsAndInstructionSets(t *testing.T) {
 	}
 	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
-			want := compute(t, name, kernels.Options{Threads: 1, BF16: "dot"})
+			class := "dot"
+			if strings.HasSuffix(name, "+tile") {
+				class = "tile"
+			}
+			want := compute(t, name, kernels.Options{Threads: 1, BF16: class})
 			for _, o := range []kernels.Options{{Threads: 2}, {Threads: 4}, {Threads: 3, ISA: "portable"}, {ISA: "avx2"}, {ISA: "avx512"}, {ISA: "neon"}} {
-				o.BF16 = "dot" // one class on all
+				o.BF16 = class // one class on all
 				if dev, err := kernels.Open("cpu", o); err != nil {
 					require.NotEqual(t, "portable", o.ISA)
 					continue // an instruction set this machine has not

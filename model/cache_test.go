@@ -54,7 +54,7 @@ func extend(t testing.TB, m *model.LM, seqs [][]int32, cut func(i, left int) int
 func TestCacheEqualsForward(t *testing.T) {
 	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
-			dev := openCPU(t)
+			dev := openFor(t, name, kernels.Options{})
 			m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
 			d := draws(4)
 			seqs := d.sequences(5, 70, m.Config().VocabSize)
@@ -259,7 +259,7 @@ func TestCacheFull(t *testing.T) {
 func TestSampledLogProbIsTrained(t *testing.T) {
 	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
-			dev := openCPU(t)
+			dev := openFor(t, name, kernels.Options{})
 			m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
 			for _, temperature := range []float32{1, 0.6, 1.7} {
 				seqs := (&[]draws{8}[0]).sequences(5, 20, m.Config().VocabSize)

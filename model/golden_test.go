@@ -19,8 +19,8 @@ import (
 
 var families = []string{"qwen2", "qwen3", "llama3", "smollm2", "qwen3_moe", "gemma3", "deepseek_v3", "deepseek_v3_noqlora"}
 
-// variants are the families, and some in bf16, or with an adapter on every linear layer, as [loadLM] understands them.
-var variants = append(slices.Clone(families), "smollm2+bf16", "qwen3_moe+bf16", "deepseek_v3+bf16", "qwen2+lora", "gemma3+lora", "deepseek_v3+lora", "qwen2+bf16+lora")
+// variants are the families, and some in bf16, also of class tile, or with an adapter on every linear layer, as [openFor] and [loadLM] understand them.
+var variants = append(slices.Clone(families), "smollm2+bf16", "smollm2+bf16+tile", "qwen3_moe+bf16+tile", "qwen3_moe+bf16", "deepseek_v3+bf16", "qwen2+lora", "gemma3+lora", "deepseek_v3+lora", "qwen2+bf16+lora")
 
 type golden struct {
 	dir    string
@@ -69,7 +69,16 @@ func openCPU(t testing.TB, o ...kernels.Options) *kernels.Device {
 	return dev
 }
 
+// openFor opens a device for a variant.
+func openFor(t testing.TB, name string, o kernels.Options) *kernels.Device {
+	if strings.HasSuffix(name, "+tile") {
+		o.BF16 = "tile"
+	}
+	return openCPU(t, o)
+}
+
 func loadLM(t testing.TB, dev *kernels.Device, dir string) *model.LM {
+	dir = strings.TrimSuffix(dir, "+tile")
 	if base, ok := strings.CutSuffix(dir, "+lora"); ok {
 		return adapt(t, loadLM(t, dev, base), everywhere())
 	}

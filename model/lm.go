@@ -417,6 +417,7 @@ func (m *LM) Forward(s *kernels.Scope, ids []int32, segs kernels.Segs) *kernels.
 	if m.lora.drops() {
 		m = m.dropping(ids, segs)
 	}
+	s = s.Sequences(segs)
 	return m.run(s, m.noise.add(s, m.embedding(s, ids), ids, segs), segs.Positions(), func(s *kernels.Scope, i int, q, k, v *kernels.Tensor) *kernels.Tensor {
 		return s.Attention(q, k, v, segs, m.layers[i].attn)
 	})
@@ -435,7 +436,7 @@ func (m *LM) Logits(s *kernels.Scope, hiddenTD *kernels.Tensor) *kernels.Tensor 
 // rows[i], and the entropy of that distribution: two tensors [len(rows)], in nats, at the given temperature (1: as is).
 // A sequence with a parent continues the parent's rows, so the parent's last row predicts each child's first token.
 func (m *LM) LogProbs(s *kernels.Scope, ids []int32, segs kernels.Segs, rows, targets []int32, temperature float32) (logpC, entropyC *kernels.Tensor) {
-	return m.Head(s, s.Gather(m.Forward(s, ids, segs), rows), targets, temperature)
+	return m.Head(s.Sequences(segs.At(rows)), s.Gather(m.Forward(s, ids, segs), rows), targets, temperature)
 }
 
 // Head gives the log-probability of targets after hidden rows [C, D], and the entropy there.

@@ -42,7 +42,7 @@ func TestPlanHoldsTraining(t *testing.T) {
 	const rows = 1024
 	for _, name := range variants {
 		for _, again := range []bool{false, true} {
-			dev := openCPU(t)
+			dev := openFor(t, name, kernels.Options{})
 			m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
 			m.Recompute(again)
 			w := model.Work{Store: model.Kept(true, m.BF16()), BF16: m.BF16(), TrainRows: rows, Recompute: again}
@@ -60,7 +60,7 @@ func TestPlanHoldsTraining(t *testing.T) {
 func TestPlanHoldsSampling(t *testing.T) {
 	const seqs, prompt = 8, 256
 	for _, name := range variants {
-		dev := openCPU(t, kernels.Options{Threads: 1}) // lanes would overlap more or less
+		dev := openFor(t, name, kernels.Options{Threads: 1}) // lanes would overlap more or less
 		m := loadLM(t, dev, filepath.Join("testdata", "golden", name))
 		w := model.Work{Store: model.Kept(true, m.BF16()), BF16: m.BF16(), Positions: seqs * (prompt + model.PageRows), Prefill: seqs * prompt, Sequences: seqs}
 		if c, ok := m.LoRA(); ok {

@@ -71,7 +71,7 @@ func (m *LM) mixture(s *kernels.Scope, l *layer, h *kernels.Tensor) *kernels.Ten
 		for to < len(order) && chosen[order[to]] == expert {
 			to++
 		}
-		parts = append(parts, m.gated(s, l.experts[expert], s.Rows(x, from, to-from)))
+		parts = append(parts, m.gated(s.SequencesAt(tokens[from:to]), l.experts[expert], s.Rows(x, from, to-from)))
 		from = to
 	}
 	weight := s.Reshape(s.Gather(s.Reshape(e.weights(s, scoresTE, chosen), t*k, 1), pairs), t*k, 1)

@@ -80,7 +80,7 @@ func TestGoldenScorer(t *testing.T) {
 func TestScorerSaveLoad(t *testing.T) {
 	for _, name := range variants {
 		t.Run(name, func(t *testing.T) {
-			dev := openCPU(t)
+			dev := openFor(t, name, kernels.Options{})
 			m, err := loadLM(t, dev, filepath.Join("testdata", "golden", name)).Clone()
 			require.NoError(t, err)
 			r, err := model.NewScorer(m, 0.3, 7)

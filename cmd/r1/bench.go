@@ -16,12 +16,12 @@ import (
 )
 
 type benchFlags struct {
-	shape, dtype, isa, model string
-	threads                  int
-	rows                     []int
-	load                     bench.Load
-	options                  bench.Options
-	asJSON                   bool
+	shape, dtype, class, isa, model string
+	threads                         int
+	rows                            []int
+	load                            bench.Load
+	options                         bench.Options
+	asJSON                          bool
 }
 
 // benches are what r1 bench times.
@@ -49,6 +49,7 @@ func newBench() *cobra.Command {
 	fl := cmd.Flags()
 	fl.StringVar(&f.shape, "shape", "15m", "1m, 15m, 135m or 0.5b")
 	fl.StringVar(&f.dtype, "dtype", "f32", "of products: f32 or bf16; attention and adamw are f32")
+	fl.StringVar(&f.class, "bf16-class", "", "how bf16 sums: fma, dot or tile; empty: dot where the machine has it, else fma")
 	fl.StringVar(&f.model, "model", "", "of tokenize: a model folder, its tokenizer.json, or a .gguf file")
 	fl.IntSliceVar(&f.rows, "rows", []int{1, 4, 8, 64, 512}, "of gemm: rows M")
 	fl.IntVar(&f.load.Batch, "batch", 8, "sequences at once")
@@ -75,6 +76,7 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	if err != nil {
 		return err
 	}
+	o.BF16 = f.class
 	dev, err := kernels.Open("cpu", o)
 	if err != nil {
 		return err

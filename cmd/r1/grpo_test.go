@@ -68,7 +68,7 @@ func TestGRPO(t *testing.T) {
 	trained, err := os.ReadFile(filepath.Join(out, "checkpoint-3", "trainer_state.json"))
 	require.NoError(t, err)
 	class, other := "dot", "fma"
-	if strings.Contains(string(trained), `"bf16_class":"fma"`) {
+	if strings.Contains(string(trained), `"bf16_class": "fma"`) {
 		class, other = other, class
 	}
 	code, _, stderr = call(append(args, "--learning_rate", "2e-3", "--bf16_class", other)...)
@@ -76,6 +76,17 @@ func TestGRPO(t *testing.T) {
 	require.Contains(t, stderr, fmt.Sprintf("bf16_class was %q and is now %q", class, other))
 	code, _, stderr = call(append(args, "--learning_rate", "2e-3", "--bf16_class", class)...)
 	require.Zero(t, code, stderr)
+	// Class tile is chosen by name, and is computed here whatever the machine; the checkpoint says so.
+	tiles := filepath.Join(t.TempDir(), "tiles")
+	code, stdout, stderr = call(append(args, "--output_dir", tiles, "--bf16_class", "tile")...)
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, `"max_logp_difference":0`)
+	trained, err = os.ReadFile(filepath.Join(tiles, "checkpoint-3", "trainer_state.json"))
+	require.NoError(t, err)
+	require.Contains(t, string(trained), `"bf16_class": "tile"`)
+	code, _, stderr = call(append(args, "--output_dir", tiles, "--bf16_class", class)...)
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, fmt.Sprintf(`bf16_class was "tile" and is now %q`, class))
 	// A run's own config.yaml makes the same run again.
 	code, _, stderr = call("grpo", "--config", filepath.Join(out, "config.yaml"), "--output_dir", filepath.Join(t.TempDir(), "twin"), "--json")
 	require.Zero(t, code, stderr)

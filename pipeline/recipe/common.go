@@ -13,7 +13,7 @@ type Machine struct {
 	Device  string `key:"device" help:"where it runs: cpu" run:"-"`
 	Threads int    `key:"threads" help:"threads; 0: one a core" run:"-"`
 	ISA     string `key:"isa" help:"portable, avx2, avx512 or neon; empty: the best here" run:"-"`
-	Class   string `key:"bf16_class" help:"how bf16 sums: fma or dot on cpu, mma on a GPU; empty: the fastest here. A run is resumed in the class it began in" run:"-"`
+	Class   string `key:"bf16_class" help:"how bf16 sums: fma, dot or tile on cpu, mma on a GPU; empty: dot where the cpu has it, else fma, and mma on a GPU. A run is resumed in the class it began in" run:"-"`
 }
 
 // Model is the policy's start.

@@ -126,22 +126,30 @@ static char *cpu_ctx_new(const r1_options *o, r1_ctx **out)
 	if (isa == R1_ISA_PORTABLE)
 		k = &r1_kernels_portable;
 	CHECK(k, "this machine does not have instruction set %s; leave it empty to take the best one", isa == R1_ISA_AVX2 ? "avx2" : isa == R1_ISA_AVX512 ? "avx512" : isa == R1_ISA_NEON ? "neon" : "(unknown)");
-	int bf16 = o->bf16, dot = 0;
+	int bf16 = o->bf16, dot = 0, tiles = 0;
 #if defined(__x86_64__)
 	dot = isa == R1_ISA_AVX512 && __builtin_cpu_supports("avx512bf16");
 #endif
 	if (bf16 == R1_BF16_AUTO)
-		bf16 = dot ? R1_BF16_DOT : R1_BF16_FMA;
-	CHECK(bf16 == R1_BF16_FMA || bf16 == R1_BF16_DOT, "bf16 class %s is not offered; fma and dot are", bf16 == R1_BF16_TILE ? "tile" : bf16 == R1_BF16_MMA ? "mma" : "(unknown)");
+		bf16 = dot ? R1_BF16_DOT : R1_BF16_FMA; /* and not tile, which has not run on hardware */
+	CHECK(bf16 >= R1_BF16_FMA && bf16 <= R1_BF16_TILE, "bf16 class %s is not offered; fma, dot and tile are", bf16 == R1_BF16_MMA ? "mma" : "(unknown)");
 	CHECK(o->threads >= 0 && o->threads <= POOL_MAX, "%d threads: want 1 to %d, or 0 for one a core", o->threads, POOL_MAX);
+#if defined(R1_AMX)
+	tiles = bf16 == R1_BF16_TILE && isa == R1_ISA_AVX512 && cpu_has_tiles();
+	CHECK(!tiles || cpu_tiles_agree(r1_gemm16_amx, k->gemm16_tile), "the tile instruction of this machine gives other bits than bf16 class tile is defined by; open with isa avx2, which computes the class without it, or take class dot or fma");
+#endif
 	r1_ctx *c = calloc(1, sizeof *c);
 	CHECK(c, "out of memory");
-	c->k = k, c->isa = isa, c->bf16 = bf16;
-	c->gemm16 = bf16 == R1_BF16_DOT ? k->gemm16_dot : k->gemm16_fma;
+	c->k = k, c->isa = isa, c->bf16 = bf16, c->tiles = tiles;
+	c->gemm16 = bf16 == R1_BF16_TILE ? k->gemm16_tile : bf16 == R1_BF16_DOT ? k->gemm16_dot : k->gemm16_fma;
 	c->peak16 = k->peak, c->peak16_flops = k->peak_flops;
 #if defined(__x86_64__)
 	if (bf16 == R1_BF16_DOT && dot)
 		c->gemm16 = r1_gemm16_avx512_bf16, c->peak16 = r1_peak16_avx512_bf16, c->peak16_flops = R1_PEAK16_FLOPS;
+#endif
+#if defined(R1_AMX)
+	if (tiles)
+		c->gemm16 = r1_gemm16_amx, c->peak16 = r1_peak16_amx, c->peak16_flops = R1_PEAK_TILE_FLOPS;
 #endif
 	c->threads = o->threads ? o->threads : pool_cores();
 	pthread_mutex_init(&c->lock, NULL);
@@ -171,7 +179,7 @@ static char *cpu_info(r1_ctx *c, r1_info *out)
 	out->memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 #endif
 	snprintf(out->name, sizeof out->name, "cpu");
-	snprintf(out->description, sizeof out->description, "cpu %s, %d threads", c->k->name, c->threads);
+	snprintf(out->description, sizeof out->description, "cpu %s%s, %d threads", c->k->name, c->tiles ? " with AMX" : "", c->threads);
 	return NULL;
 }
 
@@ -290,6 +298,7 @@ static const r1_api api = {
 	.head = cpu_head, .head_grad = cpu_head_grad, .head_ext = cpu_head_ext, .head_ext_grad = cpu_head_ext_grad,
 	.head_sample = cpu_head_sample, .head_sample_keep = cpu_head_sample_keep,
 	.sq_norm = cpu_sq_norm, .adamw = cpu_adamw, .round16 = cpu_round16, .linear_dw16 = cpu_linear_dw16, .kv_read = cpu_kv_read,
+	.linear_dw16_segs = cpu_linear_dw16_segs, .head_grad_segs = cpu_head_grad_segs,
 };
 
 char *r1_open(uint32_t abi, const r1_api **out)

@@ -43,23 +43,25 @@ typedef struct {
 	float *scratch;      /* gemm_scratch floats a worker */
 } gemm_args;
 
-typedef struct { int64_t n, k, ld_n, ld_k; const float *w; float *out; } pack_args;
+typedef struct { int64_t n, k, kp, ld_n, ld_k; const float *w; float *out; } pack_args; /* kp: words of k in bf16 */
 
-/* c[i,j] = sum over k ascending of a(i,k) b(k,j) in bf16: rows of kp words, and panels of them */
+/* c[i,j] = sum over k ascending of a(i,k) b(k,j) in bf16: rows of kp words, in class tile a multiple of BLOCK16, and panels of them */
+#define BLOCK16 16
 typedef struct {
 	int64_t m, n, kp;
 	const uint32_t *a, *b;
 	float *c;
 	int64_t ldc;
 	const float *bias;
-	int panels, acc;         /* a in panels of mr rows; the chains start from c */
+	int panels, acc;         /* a in panels of mr rows, not in class tile; the chains start from c */
 	int64_t mc, nc, tasks_n; /* as in gemm_args */
 } gemm16_args;
 
-/* x [rows, cols] as panels of width columns, mr or nr (a weight's nr), (rows + 1) / 2 words deep; zero stands for the row after an odd last one */
-typedef struct { int64_t rows, cols, width; int weight; float zero; const float *x; uint32_t *out; } pairs16_args;
+/* x [rows, cols] as panels of width columns, mr, nr (a weight's nr) or 1, kp words deep; zero stands for the row after an odd last one. starts: each run of BLOCK16 words
+ * has the rows from one start to the next, at most two a word, and 0 after them, x beginning at the first start; NULL: rows follow one another. */
+typedef struct { int64_t rows, cols, width, kp; int weight; float zero; const float *x; const int32_t *starts; uint32_t *out; } pairs16_args;
 
-typedef struct { int64_t k; int weight; const float *x; float *y; uint32_t *words; } round16_args;
+typedef struct { int64_t k, kp; int weight; const float *x; float *y; uint32_t *words; } round16_args;
 
 typedef struct {
 	int64_t rows, cols;
@@ -141,7 +143,7 @@ typedef struct {
 	range_fn *unary, *unary_grad, *binary, *affine, *fma, *clamp, *select;
 	range_fn *row_sum, *row_max, *col_sum, *seg_sum, *seg_scan, *scatter_add;
 	range_fn *gemm, *pack;
-	range_fn *gemm16_fma, *gemm16_dot, *pack16, *words16, *pairs16, *round16;
+	range_fn *gemm16_fma, *gemm16_dot, *gemm16_tile, *pack16, *words16, *pairs16, *round16;
 	range_fn *rmsnorm, *rmsnorm_dx, *rmsnorm_dw, *rope, *glu, *glu_grad;
 	range_fn *attn, *attn_merge, *attn_grad;
 	range_fn *head_stats, *head_dlogits, *head_draw;
@@ -149,11 +151,22 @@ typedef struct {
 	range_fn *peak; /* rounds of the busiest fma loop, peak_flops each */
 } cpu_kernels;
 
+/* ---- cpu_tile.c ---- */
+
+int cpu_has_tiles(void); /* the machine and the system let this process use tiles */
+/* whether kernel gives the bits of class tile, as twin does; both take panels of 32 columns */
+int cpu_tiles_agree(range_fn *kernel, range_fn *twin);
+
 extern const cpu_kernels r1_kernels_portable;
 #if defined(__x86_64__)
 extern const cpu_kernels r1_kernels_avx2, r1_kernels_avx512;
 extern range_fn *const r1_gemm16_avx512_bf16, *const r1_peak16_avx512_bf16;
 #define R1_PEAK16_FLOPS (1000.0 * 12 * 32 * 2)
+#if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define R1_AMX 1 /* the compiler knows the tile instructions, and a process asks Linux for them */
+extern range_fn *const r1_gemm16_amx, *const r1_peak16_amx;
+#define R1_PEAK_TILE_FLOPS (1000.0 * 4 * 16 * 16 * 32 * 2)
+#endif
 #elif defined(__aarch64__)
 extern const cpu_kernels r1_kernels_neon;
 #endif

@@ -34,8 +34,8 @@ static char *head_open(head_blocks *b, r1_ctx *c, const char *op, head_model m, 
 	b->block = HEAD_CACHED / b->v;
 	if (b->block < b->d / 4)
 		b->block = HEAD_SCRATCH / (two ? 2 : 1) / b->v;
-	if (b->block < 16)
-		b->block = 16;
+	if (b->block < 2 * BLOCK16)
+		b->block = 2 * BLOCK16;
 	if (b->block > rows(m.x))
 		b->block = rows(m.x);
 	b->z = scratch_get(c, 4 * b->block * b->v, &b->got);
@@ -119,11 +119,25 @@ char *cpu_head(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tenso
 	return cpu_head_ext(c, logp, ent, lse, none, none, x, w, packed, target, temp, softcap, none, none, none, 0, 0, none, none);
 }
 
-char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed,
-                        r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
+/* Takes from the blocks of class tile, which begin at row r, those that end within *most rows, and makes *most their rows. Other classes have no blocks. */
+static row_blocks head_part(row_blocks *left, int64_t r, int64_t *most)
+{
+	row_blocks part = *left;
+	if (!left->starts)
+		return part;
+	for (part.n = 1; part.n < left->n && left->starts[part.n + 1] - r <= *most;)
+		part.n++;
+	*most = part.starts[part.n] - r;
+	left->starts += part.n, left->n -= part.n;
+	return part;
+}
+
+char *cpu_head_grad_segs(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed,
+                         r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep, r1_tensor segs)
 {
 	head_blocks b;
-	int64_t t = rows(x);
+	row_blocks at = {0};
+	int64_t t = rows(x), n;
 	F32N(dx, count(x)); F32N(dlogp, t); F32N(ent, t); F32N(lse, t); I32N(target, t);
 	if (dw.p)
 		F32N(dw, count(w));
@@ -141,8 +155,12 @@ char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, 
 	char *m = check_index("head_ext_grad", target.p, t, b.v);
 	if (!m && keep_at.p)
 		m = check_keep("head_ext_grad", keep_at, keep, target.p, t, b.v);
-	for (int64_t r = 0; r < t && !m; r += b.block) {
-		int64_t n = t - r < b.block ? t - r : b.block;
+	if (!m)
+		m = take_blocks(c, "head_ext_grad", t, segs, &at);
+	row_blocks left = at;
+	for (int64_t r = 0; r < t && !m; r += n) {
+		n = t - r < b.block ? t - r : b.block;
+		row_blocks part = head_part(&left, r, &n);
 		m = head_logits(&b, r, n);
 		head_args a = {.v = b.v, .ldz = b.v, .z = b.z, .softcap = softcap, .temp = AT(temp, r), .target = (const int32_t *)target.p + r, .dlogp = AT(dlogp, r), .dent = AT(dent, r),
 		               .ent_in = AT(ent, r), .lse_in = AT(lse, r), .o = b.o, .ocap = ycap, .beta = beta, .dkl = AT(dkl, r), .aux_in = AT(aux, 2 * r),
@@ -151,10 +169,19 @@ char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, 
 			pool_run(c->threads, n, 1 + 4096 / b.v, c->k->head_dlogits, &a);
 		if (!m)
 			m = run_linear_dx(c, n, b.v, b.d, b.z, w, packed, AT(dx, r * b.d));
-		if (!m && dw.p)
-			m = (is_bf16(packed) ? run_linear_dw16 : run_linear_dw)(c, n, b.v, b.d, b.z, AT(x, r * b.d), dw.p);
+		if (!m && dw.p && is_bf16(packed))
+			m = run_linear_dw16(c, n, b.v, b.d, b.z, AT(x, r * b.d), dw.p, part);
+		else if (!m && dw.p)
+			m = run_linear_dw(c, n, b.v, b.d, b.z, AT(x, r * b.d), dw.p);
 	}
+	scratch_put(c, at.starts, at.got);
 	return head_close(&b, m);
+}
+char *cpu_head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed,
+                        r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep)
+{
+	r1_tensor none = {0};
+	return cpu_head_grad_segs(c, dx, dw, dlogp, dent, dkl, ent, lse, aux, x, w, packed, target, temp, softcap, y, u, upacked, ycap, beta, keep_at, keep, none);
 }
 char *cpu_head_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor ent, r1_tensor lse, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target,
                            r1_tensor temp, float softcap)

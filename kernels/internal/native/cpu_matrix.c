@@ -5,29 +5,27 @@
 /* ---- matrix products ---- */
 
 /* A packed weight: panels over n for linear (k-major), then panels over k for linear_dx. */
-static int64_t words(int64_t k) { return (k + 1) / 2; } /* of k numbers in bf16 */
+static int64_t words(const r1_ctx *c, int64_t k) /* of k numbers in bf16 */
+{
+	return c->bf16 == R1_BF16_TILE ? (k + 2 * BLOCK16 - 1) / (2 * BLOCK16) * BLOCK16 : (k + 1) / 2;
+}
 static int64_t panel_floats(const cpu_kernels *k, int64_t wide, int64_t deep) { return (wide + k->nr - 1) / k->nr * k->nr * deep; }
 
 /* the part of a packed weight that linear_dx reads */
 static const float *packed_back(const r1_ctx *c, r1_tensor packed, int64_t n, int64_t k)
 {
-	return packed.p ? (const float *)packed.p + panel_floats(c->k, n, is_bf16(packed) ? words(k) : k) : NULL;
+	return packed.p ? (const float *)packed.p + panel_floats(c->k, n, is_bf16(packed) ? words(c, k) : k) : NULL;
 }
 
 char *cpu_pack_bytes(r1_ctx *c, int64_t n, int64_t k, int32_t dtype, int64_t *out)
 {
 	CHECK(dtype == R1_F32 || dtype == R1_BF16, "pack_bytes: dtype %d is not offered", dtype);
 	CHECK(n > 0 && k > 0 && n < (INT64_C(1) << 31) && k < (INT64_C(1) << 31), "pack_bytes: [%lld,%lld]", (long long)n, (long long)k);
-	*out = 4 * (dtype == R1_F32 ? panel_floats(c->k, n, k) + panel_floats(c->k, k, n) : panel_floats(c->k, n, words(k)) + panel_floats(c->k, k, words(n)));
+	*out = 4 * (dtype == R1_F32 ? panel_floats(c->k, n, k) + panel_floats(c->k, k, n) : panel_floats(c->k, n, words(c, k)) + panel_floats(c->k, k, words(c, n)));
 	return NULL;
 }
-/* x [rows, cols] in panels of width columns, neighbouring rows in one word */
-static char *pairs(r1_ctx *c, int64_t rows, int64_t cols, int64_t width, const float *x, int weight, float zero, uint32_t *out)
-{
-	pairs16_args a = {.rows = rows, .cols = cols, .width = width, .weight = weight, .zero = zero, .x = x, .out = out};
-	pool_run(c->threads, (words(rows) + 15) / 16, row_grain(32 * cols), c->k->pairs16, &a);
-	return NULL;
-}
+/* a.x [rows, cols] in panels of width columns, neighbouring rows in one word */
+static void pairs(r1_ctx *c, pairs16_args a) { pool_run(c->threads, (a.kp + 15) / 16, row_grain(32 * a.cols), c->k->pairs16, &a); }
 char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
 {
 	F32(w);
@@ -36,11 +34,13 @@ char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
 	int64_t n = w.n[0], k = w.n[1];
 	const int half = is_bf16(packed);
 	range_fn *fn = half ? c->k->pack16 : c->k->pack;
-	pack_args forward = {.n = n, .k = k, .ld_n = k, .ld_k = 1, .w = w.p, .out = packed.p};
+	pack_args forward = {.n = n, .k = k, .kp = words(c, k), .ld_n = k, .ld_k = 1, .w = w.p, .out = packed.p};
 	pool_run(c->threads, (n + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * k), fn, &forward);
 	float *back = (float *)(uintptr_t)packed_back(c, packed, n, k);
-	if (half)
-		return pairs(c, n, k, c->k->nr, w.p, 1, 0.0f, (uint32_t *)(void *)back);
+	if (half) {
+		pairs(c, (pairs16_args){.rows = n, .cols = k, .width = c->k->nr, .kp = words(c, n), .weight = 1, .x = w.p, .out = (uint32_t *)(void *)back});
+		return NULL;
+	}
 	pack_args b = {.n = k, .k = n, .ld_n = 1, .ld_k = k, .w = w.p, .out = back};
 	pool_run(c->threads, (k + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * n), fn, &b);
 	return NULL;
@@ -87,12 +87,12 @@ static char *run_gemm(r1_ctx *c, gemm_args g)
 /* c [m,n] = x [m,k] times panels in bf16 */
 static char *run_gemm16(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, const void *panels, float *y, const float *bias)
 {
-	int64_t got = 0, kp = words(k);
+	int64_t got = 0, kp = words(c, k);
 	if (m == 0 || n == 0)
 		return NULL;
 	uint32_t *a = scratch_get(c, 4 * m * kp, &got);
 	CHECK(a, "gemm: out of memory: %lld bytes of scratch", (long long)(4 * m * kp));
-	round16_args r = {.k = k, .x = x, .words = a};
+	round16_args r = {.k = k, .kp = kp, .x = x, .words = a};
 	pool_run(c->threads, m, row_grain(k), c->k->words16, &r);
 	cut t = cut_gemm(c, m, n, k);
 	gemm16_args g = {.m = m, .n = n, .kp = kp, .a = a, .b = panels, .c = y, .ldc = n, .bias = bias, .mc = t.mc, .nc = t.nc, .tasks_n = t.across};
@@ -114,20 +114,60 @@ char *run_linear_dx(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *dy,
 		return run_gemm16(c, m, k, n, dy, back, dx, NULL);
 	return run_gemm(c, (gemm_args){.m = m, .n = k, .k = n, .a = dy, .a_m = n, .a_k = 1, .b = w.p, .b_k = k, .b_n = 1, .bp = back, .c = dx, .ldc = k});
 }
-/* dw += dyT x in bf16. In class dot each instruction takes two rows, the earlier first, so that a chain is the same wherever it is cut; past an odd last one are -0 and 0,
- * whose product leaves any sum as it is. */
-char *run_linear_dw16(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw)
+/* Where the blocks of class tile begin, each sequence's first row among them, and t at the end. Other classes have none: their chains go on from row to row. */
+char *take_blocks(r1_ctx *c, const char *op, int64_t t, r1_tensor segs, row_blocks *b)
 {
-	const int64_t mr = c->k->mr, nr = c->k->nr, kp = words(t);
+	const int32_t whole[3] = {0, (int32_t)t, -1}, *s = segs.p ? segs.p : whole;
+	const int64_t nseqs = segs.p ? segs.n[0] : t > 0;
+	if (segs.p)
+		TRY(check_segs(op, segs, t));
+	*b = (row_blocks){0};
+	if (c->bf16 != R1_BF16_TILE)
+		return NULL;
+	CHECK(t < INT32_MAX, "%s: %lld rows", op, (long long)t);
+	for (int64_t i = 0; i < nseqs; i++)
+		b->n += (s[3 * i + 1] + 2 * BLOCK16 - 1) / (2 * BLOCK16);
+	b->starts = scratch_get(c, 4 * (b->n + 1), &b->got);
+	CHECK(b->starts, "%s: out of memory: %lld bytes of scratch", op, (long long)(4 * (b->n + 1)));
+	b->n = 0;
+	for (int64_t i = 0; i < nseqs; i++)
+		for (int32_t r = 0; r < s[3 * i + 1]; r += 2 * BLOCK16)
+			b->starts[b->n++] = s[3 * i] + r;
+	b->starts[b->n] = (int32_t)t;
+	return NULL;
+}
+
+static char *linear_dw16_tile(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw, row_blocks at)
+{
+	const int64_t nr = c->k->nr, kp = BLOCK16 * at.n, a_words = (n * kp + 15) / 16 * 16, b_words = (k + nr - 1) / nr * nr * kp;
+	int64_t got = 0;
+	uint32_t *a = scratch_get(c, 4 * (a_words + b_words), &got), *b = a + a_words;
+	CHECK(a, "linear_dw16: out of memory: %lld bytes of scratch", (long long)(4 * (a_words + b_words)));
+	pairs(c, (pairs16_args){.rows = t, .cols = n, .width = 1, .kp = kp, .x = dy, .starts = at.starts, .out = a});
+	pairs(c, (pairs16_args){.rows = t, .cols = k, .width = nr, .kp = kp, .x = x, .starts = at.starts, .out = b});
+	cut p = cut_gemm(c, n, k, t);
+	gemm16_args g = {.m = n, .n = k, .kp = kp, .a = a, .b = b, .c = dw, .ldc = k, .acc = 1, .mc = p.mc, .nc = p.nc, .tasks_n = p.across};
+	pool_run(p.threads, p.tasks, 1, c->gemm16, &g);
+	scratch_put(c, a, got);
+	return NULL;
+}
+
+/* dw += dyT x in bf16. In class dot each instruction takes two rows, the earlier first, so that a chain is the same wherever it is cut; past an odd last one are -0 and 0,
+ * whose product leaves any sum as it is. In class tile rows go in the blocks at, which begin anew with each sequence: a chain is the same wherever it is cut between two. */
+char *run_linear_dw16(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw, row_blocks at)
+{
+	const int64_t mr = c->k->mr, nr = c->k->nr, kp = words(c, t);
 	const int dot = c->bf16 == R1_BF16_DOT;
 	int64_t got = 0, a_floats = dot ? ((n + mr - 1) / mr * mr * kp + 15) / 16 * 16 : t * n, b_floats = dot ? (k + nr - 1) / nr * nr * kp : t * k;
 	if (t == 0)
 		return NULL;
+	if (c->bf16 == R1_BF16_TILE)
+		return linear_dw16_tile(c, t, n, k, dy, x, dw, at);
 	float *a = scratch_get(c, 4 * (a_floats + b_floats), &got), *b = a + a_floats;
 	CHECK(a, "linear_dw16: out of memory: %lld bytes of scratch", (long long)(4 * (a_floats + b_floats)));
 	if (dot) {
-		pairs(c, t, n, mr, dy, 0, -0.0f, (uint32_t *)(void *)a);
-		pairs(c, t, k, nr, x, 0, 0.0f, (uint32_t *)(void *)b);
+		pairs(c, (pairs16_args){.rows = t, .cols = n, .width = mr, .kp = kp, .zero = -0.0f, .x = dy, .out = (uint32_t *)(void *)a});
+		pairs(c, (pairs16_args){.rows = t, .cols = k, .width = nr, .kp = kp, .x = x, .out = (uint32_t *)(void *)b});
 		cut p = cut_gemm(c, n, k, t);
 		gemm16_args g = {.m = n, .n = k, .kp = kp, .a = (uint32_t *)(void *)a, .b = (uint32_t *)(void *)b, .c = dw, .ldc = k, .panels = 1, .acc = 1, .mc = p.mc, .nc = p.nc, .tasks_n = p.across};
 		pool_run(p.threads, p.tasks, 1, c->gemm16, &g);
@@ -198,11 +238,16 @@ char *cpu_linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tenso
 	TRY(check_dw("linear_dw", dw, dy, x));
 	return run_linear_dw(c, rows(x), dw.n[0], dw.n[1], dy.p, x.p, dw.p);
 }
-char *cpu_linear_dw16(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x)
+char *cpu_linear_dw16_segs(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor segs)
 {
+	row_blocks at;
 	TRY(check_dw("linear_dw16", dw, dy, x));
-	return run_linear_dw16(c, rows(x), dw.n[0], dw.n[1], dy.p, x.p, dw.p);
+	TRY(take_blocks(c, "linear_dw16", rows(x), segs, &at));
+	char *m = run_linear_dw16(c, rows(x), dw.n[0], dw.n[1], dy.p, x.p, dw.p, at);
+	scratch_put(c, at.starts, at.got);
+	return m;
 }
+char *cpu_linear_dw16(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x) { return cpu_linear_dw16_segs(c, dw, dy, x, (r1_tensor){0}); }
 
 /* ---- the transformer's own ---- */
 

@@ -22,6 +22,7 @@
 struct r1_ctx {
 	const cpu_kernels *k;
 	int threads, isa, bf16;
+	int tiles; /* class tile by the instruction */
 	range_fn *gemm16, *peak16; /* of the class bf16 */
 	double peak16_flops;
 	int64_t kv_read;      /* bytes, atomic */
@@ -42,7 +43,9 @@ void scratch_put(r1_ctx *c, void *p, int64_t bytes);
 /* y [m,n] = x wT + bias, dx [m,k] = dy w, dw [n,k] += dyT x; in bf16 where packed is, and dw by run_linear_dw16 */
 char *run_linear(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, r1_tensor w, r1_tensor packed, float *y, const float *bias);
 char *run_linear_dx(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *dy, r1_tensor w, r1_tensor packed, float *dx);
-char *run_linear_dw16(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw);
+typedef struct { int32_t *starts; int64_t n, got; } row_blocks; /* block i has rows starts[i] .. starts[i+1] */
+char *take_blocks(r1_ctx *c, const char *op, int64_t t, r1_tensor segs, row_blocks *b); /* starts go back by scratch_put */
+char *run_linear_dw16(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw, row_blocks at);
 char *run_linear_dw(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw);
 char *check_packed(r1_ctx *c, const char *op, r1_tensor packed, r1_tensor w);
 static inline int is_bf16(r1_tensor packed) { return packed.p && packed.dtype == R1_BF16; }

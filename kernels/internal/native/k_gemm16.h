@@ -164,6 +164,34 @@ static void k_gemm16_dot(const void *args, int64_t lo, int64_t hi, int worker)
 	gemm16(dot_tile, args, lo, hi);
 }
 
+/* class tile: for comparison likewise, and to compute what a machine with the instruction has computed */
+static void block_tile(int mr, int how, TILE16_ARGS)
+{
+	(void)how; /* a is in rows */
+	for (int i = 0; i < mr; i++)
+		for (int j = 0; j < GEMM_NV && 16 * j < cols; j++) {
+			const int m = cols - 16 * j < 16 ? cols - 16 * j : 16;
+			float *at = c + i * ldc + 16 * j;
+			vf s = acc ? v_flush(v_loadn(at, m)) : v_set1(0.0f);
+			for (int64_t k0 = 0; k0 < kp; k0 += BLOCK16) {
+				vf even = v_set1(0.0f), odd = even;
+				for (int64_t k = k0; k < k0 + BLOCK16; k++) {
+					vf bv = v_load((const float *)(const void *)(b + k * GEMM_NR + 16 * j));
+					uint32_t w = a[i * lda + k];
+					even = v_fma_flush(v_flush(v_set1(f_word(w & 0xffff0000u))), v_flush(v_high(bv)), even);
+					odd = v_fma_flush(v_flush(v_set1(f_word(w << 16))), v_flush(v_low(bv)), odd);
+				}
+				s = v_flush(v_add(s, v_flush(v_add(even, odd))));
+			}
+			v_storen(at, bias ? v_add(s, v_loadn(bias + 16 * j, m)) : s, m);
+		}
+}
+static void k_gemm16_tile(const void *args, int64_t lo, int64_t hi, int worker)
+{
+	(void)worker;
+	gemm16(block_tile, args, lo, hi);
+}
+
 /* The high half of the result is x in bf16. Activations: nearest even. Weights: halves away from 0, so that a master weight is
  * (high << 16) plus a signed 16-bit rest. NaN stays NaN. */
 INLINE uint32_t round16(uint32_t u, const int weight)
@@ -180,13 +208,15 @@ static inline uint32_t f_raw(float f)
 
 INLINE uint32_t word16(float even, float odd, const int weight) { return (round16(f_raw(even), weight) & 0xffff0000u) | round16(f_raw(odd), weight) >> 16; }
 
-/* a row of k numbers as words */
-INLINE void row16(uint32_t *y, const float *x, int64_t k, const int weight)
+/* a row of k numbers as kp words, 0 past the numbers */
+INLINE void row16(uint32_t *y, const float *x, int64_t k, int64_t kp, const int weight)
 {
 	for (int64_t j = 0; j < k / 2; j++)
 		y[j] = word16(x[2 * j], x[2 * j + 1], weight);
 	if (k % 2)
 		y[k / 2] = word16(x[k - 1], 0.0f, weight);
+	for (int64_t j = (k + 1) / 2; j < kp; j++)
+		y[j] = 0;
 }
 
 /* items are rows of x, k wide */
@@ -195,30 +225,34 @@ static void k_words16(const void *args, int64_t lo, int64_t hi, int worker)
 	const round16_args *r = args;
 	(void)worker;
 	for (int64_t i = lo; i < hi; i++)
-		row16(r->words + i * ((r->k + 1) / 2), r->x + i * r->k, r->k, 0);
+		row16(r->words + i * r->kp, r->x + i * r->k, r->k, r->kp, 0);
 }
 
-/* w words of two rows, or of one and of zero */
+/* w words of two rows, or of one and of zero, or 0 */
 INLINE void pair16(uint32_t *out, const float *even, const float *odd, float zero, int w, const int weight)
 {
 	if (odd)
 		for (int j = 0; j < w; j++)
 			out[j] = word16(even[j], odd[j], weight);
-	else
+	else if (even)
 		for (int j = 0; j < w; j++)
 			out[j] = word16(even[j], zero, weight);
+	else
+		memset(out, 0, (size_t)w * sizeof *out);
 }
 
 /* items are blocks of 16 words of depth of panels that width columns of x make; neighbours in depth are rows of x */
 INLINE void pairs16(const pairs16_args *a, const int width, int64_t lo, int64_t hi, const int weight)
 {
 	enum { RUN = 4 * GEMM_NR }; /* columns at a time, and with them whole vectors */
-	const int64_t kp = (a->rows + 1) / 2, step = RUN / width * width;
+	const int64_t kp = a->kp, step = RUN / width * width;
 	uint32_t words[RUN] = {0};
-	for (int64_t k0 = 16 * lo; k0 < 16 * hi && k0 < kp; k0 += 16)
+	for (int64_t block = lo; block < hi; block++) {
+		const int64_t k0 = 16 * block, r0 = a->starts ? a->starts[block] - a->starts[0] : 2 * k0, r1 = a->starts ? a->starts[block + 1] - a->starts[0] : a->rows;
 		for (int64_t j0 = 0; j0 < a->cols; j0 += step)
 			for (int64_t k = k0; k < k0 + 16 && k < kp; k++) {
-				const float *even = a->x + 2 * k * a->cols + j0, *odd = 2 * k + 1 < a->rows ? even + a->cols : NULL;
+				const int64_t r = r0 + 2 * (k - k0);
+				const float *even = r < r1 ? a->x + r * a->cols + j0 : NULL, *odd = r + 1 < r1 ? even + a->cols : NULL;
 				int n = a->cols - j0 < step ? (int)(a->cols - j0) : (int)step;
 				pair16(words, even, odd, a->zero, n, weight);
 				for (int j = n; j % width; j++)
@@ -226,12 +260,15 @@ INLINE void pairs16(const pairs16_args *a, const int width, int64_t lo, int64_t 
 				for (int j = 0; j < n; j += width)
 					memcpy(a->out + ((j0 + j) / width * kp + k) * width, words + j, (size_t)width * 4);
 			}
+	}
 }
 static void k_pairs16(const void *args, int64_t lo, int64_t hi, int worker)
 {
 	const pairs16_args *a = args;
 	(void)worker;
-	if (a->width == GEMM_MR)
+	if (a->width == 1)
+		pairs16(a, 1, lo, hi, 0);
+	else if (a->width == GEMM_MR)
 		pairs16(a, GEMM_MR, lo, hi, 0);
 	else if (a->weight)
 		pairs16(a, GEMM_NR, lo, hi, 1);
@@ -257,7 +294,7 @@ static void k_pack16(const void *args, int64_t lo, int64_t hi, int worker)
 {
 	enum { DEEP = 64 };
 	const pack_args *a = args;
-	const int64_t kp = (a->k + 1) / 2;
+	const int64_t kp = a->kp;
 	uint32_t rows[GEMM_NR][DEEP];
 	(void)worker;
 	for (int64_t p = lo; p < hi; p++) {
@@ -267,7 +304,7 @@ static void k_pack16(const void *args, int64_t lo, int64_t hi, int worker)
 		for (int64_t k0 = 0; k0 < kp; k0 += DEEP) {
 			int64_t deep = kp - k0 < DEEP ? kp - k0 : DEEP;
 			for (int64_t j = 0; j < cols; j++)
-				row16(rows[j], a->w + (j0 + j) * a->ld_n + 2 * k0, a->k - 2 * k0 < 2 * deep ? a->k - 2 * k0 : 2 * deep, 1);
+				row16(rows[j], a->w + (j0 + j) * a->ld_n + 2 * k0, a->k - 2 * k0 < 2 * deep ? a->k - 2 * k0 : 2 * deep, deep, 1);
 			for (int64_t k = 0; k < deep; k++, out += GEMM_NR)
 				for (int j = 0; j < GEMM_NR; j++)
 					out[j] = rows[j][k];

@@ -48,6 +48,7 @@ func (*Backend) LinearDW(dw, dy, x, segs Tensor) error                    { retu
 func (*Backend) GroupedLinear(y, x, w, packed, offsets Tensor) error      { return ErrNoCgo }
 func (*Backend) GroupedLinearDX(dx, dy, w, packed, offsets Tensor) error  { return ErrNoCgo }
 func (*Backend) LinearDW16(dw, dy, x Tensor) error                        { return ErrNoCgo }
+func (*Backend) LinearDW16Segs(dw, dy, x, segs Tensor) error              { return ErrNoCgo }
 func (*Backend) GroupedLinearDW(dw, dy, x, offsets Tensor) error          { return ErrNoCgo }
 func (*Backend) RMSNorm(y, rstd, x, w Tensor, eps float32) error          { return ErrNoCgo }
 func (*Backend) RMSNormDX(dx, dy, x, w, rstd Tensor) error                { return ErrNoCgo }
@@ -75,6 +76,9 @@ func (*Backend) HeadExt(logp, ent, lse, kl, aux Tensor, m, other HeadModel, r He
 	return ErrNoCgo
 }
 func (*Backend) HeadExtGrad(dx, dw, dlogp, dent, dkl, ent, lse, aux Tensor, m, other HeadModel, r HeadRows, beta float32) error {
+	return ErrNoCgo
+}
+func (*Backend) HeadGradSegs(dx, dw, dlogp, dent, dkl, ent, lse, aux Tensor, m, other HeadModel, r HeadRows, beta float32, segs Tensor) error {
 	return ErrNoCgo
 }
 func (*Backend) HeadSample(token, logp, ent, x, w, packed, temp, counter, key Tensor, softcap float32) error {

@@ -117,6 +117,10 @@ func (be *Backend) LinearDW16(dw, dy, x Tensor) error {
 	return be.enter().leave(C.call_linear_dw16(be.api, be.ctx, dw.c(), dy.c(), x.c()))
 }
 
+func (be *Backend) LinearDW16Segs(dw, dy, x, segs Tensor) error {
+	return be.enter().leave(C.call_linear_dw16_segs(be.api, be.ctx, dw.c(), dy.c(), x.c(), segs.c()))
+}
+
 func (be *Backend) GroupedLinear(y, x, w, packed, offsets Tensor) error {
 	return be.enter().leave(C.call_grouped_linear(be.api, be.ctx, y.c(), x.c(), w.c(), packed.c(), offsets.c()))
 }
@@ -185,6 +189,11 @@ func (be *Backend) HeadExt(logp, ent, lse, kl, aux Tensor, m, other HeadModel, r
 func (be *Backend) HeadExtGrad(dx, dw, dlogp, dent, dkl, ent, lse, aux Tensor, m, other HeadModel, r HeadRows, beta float32) error {
 	return be.enter().leave(C.call_head_ext_grad(be.api, be.ctx, dx.c(), dw.c(), dlogp.c(), dent.c(), dkl.c(), ent.c(), lse.c(), aux.c(), m.X.c(), m.W.c(), m.Packed.c(), r.Target.c(), r.Temp.c(),
 		C.float(m.SoftCap), other.X.c(), other.W.c(), other.Packed.c(), C.float(other.SoftCap), C.float(beta), r.KeepAt.c(), r.Keep.c()))
+}
+
+func (be *Backend) HeadGradSegs(dx, dw, dlogp, dent, dkl, ent, lse, aux Tensor, m, other HeadModel, r HeadRows, beta float32, segs Tensor) error {
+	return be.enter().leave(C.call_head_grad_segs(be.api, be.ctx, dx.c(), dw.c(), dlogp.c(), dent.c(), dkl.c(), ent.c(), lse.c(), aux.c(), m.X.c(), m.W.c(), m.Packed.c(), r.Target.c(), r.Temp.c(),
+		C.float(m.SoftCap), other.X.c(), other.W.c(), other.Packed.c(), C.float(other.SoftCap), C.float(beta), r.KeepAt.c(), r.Keep.c(), segs.c()))
 }
 
 func (be *Backend) HeadSample(token, logp, ent, x, w, packed, temp, counter, key Tensor, softcap float32) error {
