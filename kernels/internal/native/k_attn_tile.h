@@ -18,16 +18,20 @@
 
 /* ---- scores ---- */
 
+/* elements i .. i + m of 16 rows x + at[j], n of them there */
+INLINE void attn_turn16(int64_t i, int m, int n, const float *x, const int64_t *at, float *out)
+{
+	vf r[16];
+#pragma GCC unroll 16
+	for (int j = 0; j < 16; j++)
+		r[j] = j < n ? v_get(x + at[j] + i, m) : v_set1(0.0f);
+	v_turn(out, r);
+}
+
 /* out[16*i + j] = element i of row j, i < dp (d rounded up to 16): rows x + at[j], 0 beyond d and beyond n rows */
 static void attn_turn(int64_t d, int n, const float *x, const int64_t *at, float *out)
 {
-	EACH16(0, d, i, m, {
-		vf r[16];
-#pragma GCC unroll 16
-		for (int j = 0; j < 16; j++)
-			r[j] = j < n ? v_get(x + at[j] + i, m) : v_set1(0.0f);
-		v_turn(out + 16 * i, r);
-	})
+	EACH16(0, d, i, m, attn_turn16(i, m, n, x, at, out + 16 * i);)
 }
 
 /* lane l of the scores of 16 keys with nq queries, met by lane l+8 */
