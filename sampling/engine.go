@@ -34,6 +34,10 @@ type Options struct {
 	// memory: 4 bytes for each word kept at each token. With TopK 50 that is 200 bytes a token; with TopP 0.99 at temperature 1 the
 	// kept words of an uncertain token can be much of the vocabulary (600 KB at 150,000 words), of a certain one a few.
 	Truncation kernels.Truncation
+	// Draft is how many tokens may be guessed ahead for one sequence, from texts that agree with it so far: its own, its group's, and those that this
+	// engine drew for the same prompt before (64 MiB of them at most are kept). What is guessed is drawn as ever, at once where it was right, so
+	// results do not depend on it. 0: 16; negative: none, as on devices that are not exact.
+	Draft int
 }
 
 // Engine draws completions from a model with the model's own weights: there is no copy and nothing to synchronise. It is
@@ -41,6 +45,9 @@ type Options struct {
 type Engine struct {
 	policy  *model.LM
 	options Options
+	stats   Stats
+	odds    odds // of guesses; no result depends on these two
+	past    past
 }
 
 // New returns an engine. Options are checked when it is used.
@@ -108,6 +115,11 @@ func Rollout(ctx context.Context, e *Engine, req Request) ([]Group, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sampling: %w", err)
+	}
+	if e.options.Draft >= 0 {
+		for i := range groups {
+			e.past.remember(&groups[i])
+		}
 	}
 	return groups, nil
 }
@@ -185,6 +197,7 @@ type live struct {
 	group  *Group
 	number int // in the group
 	seq    *model.Seq
+	texts  *history // of the group; nil: no draft was thought of yet
 }
 
 func (l live) sample() *Sample { return &l.group.Samples[l.number] }
@@ -211,7 +224,10 @@ func (e *Engine) decode(ctx context.Context, req Request, groups []Group, ended 
 		fresh := waiting[:n]
 		waiting = waiting[n:]
 		err := e.policy.Device().Do(ctx, func(s *kernels.Scope) error {
-			return e.step(s.NoGrad(), req, cache, prompts, active, fresh, waiting)
+			if err := e.step(s.NoGrad(), req, cache, active); err != nil {
+				return err
+			}
+			return e.admit(s.NoGrad(), req, cache, prompts, fresh, waiting)
 		})
 		if err != nil {
 			return err
@@ -295,19 +311,30 @@ func cachePages(groups []Group, maxTokens, limit int) int {
 	return min(together, (limit+1)*most)
 }
 
-// step draws one token for every active sequence and the first one for every fresh one.
-func (e *Engine) step(s *kernels.Scope, req Request, cache *model.Cache, prompts map[*Group]*model.Seq, active, fresh, waiting []live) error {
-	if len(active) > 0 {
-		seqs, ids := make([]*model.Seq, len(active)), make([][]int32, len(active))
-		for i, l := range active {
-			tokens := l.sample().Tokens
-			seqs[i], ids[i] = l.seq, tokens[len(tokens)-1:]
-		}
-		if err := e.draw(s, req, cache.Extend(s, seqs, ids), active); err != nil {
-			return err
+// step draws one token for every active sequence, and more where they were guessed.
+func (e *Engine) step(s *kernels.Scope, req Request, cache *model.Cache, active []live) error {
+	if len(active) == 0 {
+		return nil
+	}
+	ahead := e.drafts(active)
+	seqs, ids := make([]*model.Seq, len(active)), make([][]int32, len(active))
+	for i, l := range active {
+		tokens := l.sample().Tokens
+		seqs[i], ids[i] = l.seq, tokens[len(tokens)-1:]
+		if ahead != nil {
+			ids[i] = append(slices.Clip(ids[i]), ahead[i]...)
 		}
 	}
-	return e.admit(s, req, cache, prompts, fresh, waiting)
+	e.stats.Steps++
+	if err := e.draw(s, req, cache.Extend(s, seqs, ids), active, ahead); err != nil || ahead == nil {
+		return err
+	}
+	for i, l := range active {
+		if len(ahead[i]) > 0 { // all but the last token stay cached
+			cache.Truncate(s, l.seq, len(l.group.Prompt)+len(l.sample().Tokens)-1)
+		}
+	}
+	return s.Err()
 }
 
 // admit runs the prompts of fresh sequences, each once however many samples its group has, and draws their first tokens.
@@ -347,39 +374,57 @@ func (e *Engine) admit(s *kernels.Scope, req Request, cache *model.Cache, prompt
 			delete(prompts, g)
 		}
 	}
-	return e.draw(s, req, s.Gather(hidden, last), fresh)
+	return e.draw(s, req, s.Gather(hidden, last), fresh, nil)
 }
 
-// draw draws the next token of ls[i] from hidden row i and marks those that end.
-func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, ls []live) error {
-	o := kernels.SampleOptions{Key: [2]uint32{uint32(e.options.Seed), uint32(e.options.Seed >> 32)}, Counter: make([][4]uint32, len(ls))}
+// draw draws the next token of ls[i] from its hidden row and marks those that end. Where tokens ahead of it were guessed their rows follow, and
+// are drawn from while the guesses are right; nil: there are none.
+func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, ls []live, ahead [][]int32) error {
+	if ahead == nil {
+		ahead = make([][]int32, len(ls))
+	}
+	o := kernels.SampleOptions{Key: [2]uint32{uint32(e.options.Seed), uint32(e.options.Seed >> 32)}}
 	for i, l := range ls {
 		position := len(l.group.Prompt) + len(l.sample().Tokens)
-		o.Counter[i] = [4]uint32{l.group.Step, l.group.Row, req.First + uint32(l.number), uint32(position)}
+		for j := range len(ahead[i]) + 1 {
+			o.Counter = append(o.Counter, [4]uint32{l.group.Step, l.group.Row, req.First + uint32(l.number), uint32(position + j)})
+		}
 	}
+	rows := len(o.Counter)
 	if t := e.options.Temperature; t != 1 {
-		o.Temp = slices.Repeat([]float32{t}, len(ls))
+		o.Temp = slices.Repeat([]float32{t}, rows)
 	}
 	tokenB, logpB, entropyB, keep, mass, err := e.sample(s, hiddenBD, o)
 	if err != nil {
 		return err
 	}
-	token, logp, entropy := make([]int32, len(ls)), make([]float32, len(ls)), make([]float32, len(ls))
+	token, logp, entropy := make([]int32, rows), make([]float32, rows), make([]float32, rows)
 	if err := errors.Join(s.Read(tokenB, token), s.Read(logpB, logp), s.Read(entropyB, entropy)); err != nil {
 		return s.Err()
 	}
+	row := 0
 	for i, l := range ls {
 		q := l.sample()
-		q.Tokens, q.LogP, q.Entropy = append(q.Tokens, token[i]), append(q.LogP, logp[i]), append(q.Entropy, entropy[i])
-		if keep != nil {
-			q.Keep, q.Mass = append(q.Keep, keep[i]), append(q.Mass, mass[i])
+		for j := row; q.Stop == StopNone; j++ {
+			q.Tokens, q.LogP, q.Entropy = append(q.Tokens, token[j]), append(q.LogP, logp[j]), append(q.Entropy, entropy[j])
+			if keep != nil {
+				q.Keep, q.Mass = append(q.Keep, keep[j]), append(q.Mass, mass[j])
+			}
+			right := j-row < len(ahead[i]) && token[j] == ahead[i][j-row]
+			if right {
+				e.stats.Accepted++
+			}
+			switch {
+			case slices.Contains(e.options.EOS, token[j]):
+				q.Stop = StopEOS
+			case len(q.Tokens) == e.options.MaxTokens:
+				q.Stop = StopLength
+			}
+			if !right {
+				break
+			}
 		}
-		switch {
-		case slices.Contains(e.options.EOS, token[i]):
-			q.Stop = StopEOS
-		case len(q.Tokens) == e.options.MaxTokens:
-			q.Stop = StopLength
-		}
+		row += len(ahead[i]) + 1
 	}
 	return nil
 }

@@ -1,5 +1,6 @@
 // Package sampling draws completions from the policy being trained, with the trainer's own weights and kernels: the
-// log-probability of a sampled token is, bit for bit, the number the trainer computes for it again.
+// log-probability of a sampled token is, bit for bit, the number the trainer computes for it again. Tokens that are likely to come are
+// guessed and computed several at a time, which changes when they are there and not what they are (Options.Draft).
 package sampling
 
 import "github.com/gor1/gor1/reward"

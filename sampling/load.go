@@ -6,7 +6,7 @@ import "github.com/gor1/gor1/model"
 type Load struct {
 	Sequences int // decoded at once
 	Positions int // of the cache
-	Prefill   int // rows of prompts that are run at once
+	Prefill   int // rows of prompts that are run at once, or of sequences with their drafts where those are more
 }
 
 // Load is what Rollout will need at most for problems with prompts of so many tokens and a number of samples of each, by a model of config c
@@ -18,9 +18,10 @@ func (o Options) Load(c model.Config, memory int64, problems, prompt, samples in
 		groups[i] = one
 	}
 	limit := o.maxSeqs(c, memory, groups)
+	sequences := min(limit, problems*samples)
 	return Load{
-		Sequences: min(limit, problems*samples),
+		Sequences: sequences,
 		Positions: model.PageRows * cachePages(groups, o.MaxTokens, limit),
-		Prefill:   min(max(prefillRows, prompt), problems*prompt),
+		Prefill:   max(min(max(prefillRows, prompt), problems*prompt), min(draftRows, sequences*(1+o.draft()))),
 	}
 }

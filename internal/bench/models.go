@@ -244,10 +244,14 @@ func Step(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	for i := range problems {
 		problems[i].Prompt = strconv.Itoa(i)
 	}
+	step := uint32(0) // what is drawn differs from step to step, or each would be guessed from the last
 	return []Case{{
 		Name: fmt.Sprintf("step %s prompts %d group %d prompt %d new %d%s", shape, l.Prompts, l.Group, l.Prompt, l.New, map[bool]string{true: " shared"}[l.SharePrompt]),
 		Unit: "tokens/s", Work: float64(l.Prompts * l.Group * l.New), Stages: stepStages(costsOf(m.Config(), l.BF16), l),
-		Run:   func(ctx context.Context) error { return grpoStep(ctx, engine, trainer, problems, l.Group) },
+		Run: func(ctx context.Context) error {
+			step++
+			return grpoStep(ctx, engine, trainer, step, problems, l.Group)
+		},
 		Close: func() error { return errors.Join(trainer.Close(), m.Close()) },
 	}}, nil
 }
@@ -271,8 +275,8 @@ func stepStages(k costs, l Load) []Stage {
 	return stages
 }
 
-func grpoStep(ctx context.Context, engine *sampling.Engine, trainer *grpo.Trainer, problems []reward.Problem, group int) error {
-	groups, err := sampling.Rollout(ctx, engine, sampling.Request{Problems: problems, Samples: group})
+func grpoStep(ctx context.Context, engine *sampling.Engine, trainer *grpo.Trainer, step uint32, problems []reward.Problem, group int) error {
+	groups, err := sampling.Rollout(ctx, engine, sampling.Request{Step: step, Problems: problems, Samples: group})
 	if err != nil {
 		return err
 	}
