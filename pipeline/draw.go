@@ -12,7 +12,6 @@ import (
 // draw samples the groups of a step. With Refill, groups whose rewards are all equal are replaced by further problems' while
 // there are some: those that teach come first, in the order they were drawn.
 func (s *grpoStage) draw(ctx context.Context, n int) (groups []sampling.Group, drawn int, cursor uint64, err error) {
-	engine := sampling.New(s.Policy, s.Sample)
 	cursor = s.state.Cursor
 	s.skips = 0
 	var equal []sampling.Group
@@ -25,7 +24,7 @@ func (s *grpoStage) draw(ctx context.Context, n int) (groups []sampling.Group, d
 			rows[i] = uint32(cursor) // of the endless stream: no two groups of a run share their draws
 			cursor++
 		}
-		fresh, err := sampling.Rollout(ctx, engine, sampling.Request{Step: uint32(n), Problems: problems, Rows: rows, Samples: s.Batch.Samples, Score: s.Score, Compare: s.Compare})
+		fresh, err := sampling.Rollout(ctx, s.engine, sampling.Request{Step: uint32(n), Problems: problems, Rows: rows, Samples: s.Batch.Samples, Score: s.Score, Compare: s.Compare})
 		if err != nil {
 			return nil, 0, 0, err
 		}

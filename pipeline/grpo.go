@@ -115,7 +115,7 @@ func (g GRPO) Run(ctx context.Context, dir *run.Run, watch func(GRPOStep)) (res 
 		return res, err
 	}
 	defer func() { err = errors.Join(err, trainer.Close()) }()
-	s := &grpoStage{GRPO: g, dir: dir, trainer: trainer, watch: watch}
+	s := &grpoStage{GRPO: g, dir: dir, trainer: trainer, engine: sampling.New(g.Policy, g.Sample), watch: watch}
 	if g.Renew.Every > 0 {
 		g.Parts = append(g.Parts, Weights(g.Renew.Ref, "reference"))
 	}
@@ -179,6 +179,7 @@ type grpoStage struct {
 	GRPO
 	dir     *run.Run
 	trainer *grpo.Trainer
+	engine  *sampling.Engine // what it remembers changes no result: none of it is state
 	state   grpoState
 	watch   func(GRPOStep)
 
