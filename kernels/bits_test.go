@@ -374,6 +374,74 @@ func TestPhilox(t *testing.T) {
 	require.True(t, u >= 0 && u < 1)
 }
 
+// Linears has the bits of Linear by one weight after the other, forward and backward, whatever the weights' dtypes.
+func TestLinearsAreLinear(t *testing.T) {
+	const k = 70
+	outs := []int{96, 33, 5}
+	values := func(which, n int) []float32 {
+		out := make([]float32, n)
+		for i := range out {
+			out[i] = float32(kernels.Uniform([2]uint32{5, uint32(which)}, [4]uint32{uint32(i)}) - 0.5)
+		}
+		return out
+	}
+	for _, o := range []kernels.Options{{Threads: 1}, {Threads: 3}, {Threads: 2, ISA: "portable", BF16: "fma"}, {Threads: 2, BF16: "dot"}, {Threads: 2, BF16: "tile"}} {
+		dev := openCPU(t, o)
+		for half := range 3 { // none, all but the second, all
+			params := make([]*kernels.Param, 0, 4)
+			for i, n := range outs {
+				p, err := dev.NewParam("w", values(i, n*k), n, k)
+				require.NoError(t, err)
+				if half == 2 || half == 1 && i != 1 {
+					require.NoError(t, p.UseBF16())
+				}
+				params = append(params, p)
+			}
+			bias, err := dev.NewParam("b", values(3, outs[0]), outs[0])
+			require.NoError(t, err)
+			params = append(params, bias)
+			for _, m := range []int{1, 13, 64, 300} {
+				run := func(product func(s *kernels.Scope, x *kernels.Tensor, w, b []*kernels.Tensor) []*kernels.Tensor) string {
+					var all [][]float32
+					read := func(s *kernels.Scope, x *kernels.Tensor) error {
+						all = append(all, make([]float32, x.Len()))
+						return s.Read(x, all[len(all)-1])
+					}
+					require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+						x := s.Leaf(s.FromF32(values(4, m*k), m, k))
+						ys := product(s, x, []*kernels.Tensor{params[0].Tensor, params[1].Tensor, params[2].Tensor}, []*kernels.Tensor{bias.Tensor, nil, nil})
+						for _, y := range ys {
+							if err := read(s, y); err != nil {
+								return err
+							}
+						}
+						s.Backward(ys, ys)
+						return read(s, s.GradOf(x))
+					}))
+					for _, p := range params {
+						g, err := p.Grad()
+						require.NoError(t, err)
+						require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error { return read(s, g) }))
+						require.NoError(t, p.ZeroGrad())
+					}
+					return bits(all...)
+				}
+				want := run(func(s *kernels.Scope, x *kernels.Tensor, w, b []*kernels.Tensor) []*kernels.Tensor {
+					ys := make([]*kernels.Tensor, len(w))
+					for i := range w {
+						ys[i] = s.Linear(x, w[i], b[i])
+					}
+					return ys
+				})
+				require.Equal(t, want, run((*kernels.Scope).Linears), "%+v, %d rows, dtypes %d", o, m, half)
+			}
+			for _, p := range params {
+				require.NoError(t, p.Free())
+			}
+		}
+	}
+}
+
 // A batch cut into micro-batches gives the same gradient bits, tied weights included.
 func TestMicroBatchesGiveTheSameBits(t *testing.T) {
 	const n, d, v = 64, 12, 30

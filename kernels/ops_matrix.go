@@ -24,43 +24,96 @@ func (s *Scope) packedOf(op string, w *Tensor) (native.Tensor, bool) {
 // Linear is x wT + bias: x [.., K], w [N, K], bias [N] or nil, the result [.., N]. Each output is one chain of fma in
 // ascending k, and the bias is added to it.
 func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
-	if !s.want("Linear", x, w) || (bias != nil && !s.want("Linear", bias)) {
+	y, packed := s.linearOut(x, w, bias)
+	if y.dead || !s.did("Linear", s.st.be.Linear(y.n, x.n, w.n, packed, absent(bias)), x, w) {
 		return s.dead()
+	}
+	s.recordLinear(y, x, w, bias)
+	return y
+}
+
+// Linears is Linear of x by each of ws with its bias, or nil: the same values and gradients to the bit, in one operation where the backend has it.
+func (s *Scope) Linears(x *Tensor, ws, biases []*Tensor) []*Tensor {
+	ys, ok := make([]*Tensor, len(ws)), len(ws) == len(biases)
+	if !ok {
+		s.fail("Linears", "%d weights, %d biases", len(ws), len(biases))
+	}
+	var y, w, packed, bias []native.Tensor
+	for i := range ws {
+		if !ok {
+			ys[i] = s.dead()
+			continue
+		}
+		var p native.Tensor
+		if ys[i], p = s.linearOut(x, ws[i], biases[i]); ys[i].dead {
+			ok = false
+			continue
+		}
+		y, w, packed, bias = append(y, ys[i].n), append(w, ws[i].n), append(packed, p), append(bias, absent(biases[i]))
+	}
+	if !ok || len(ws) == 0 {
+		return ys
+	}
+	err := s.st.be.Linears(y, x.n, w, packed, bias)
+	if errors.Is(err, native.ErrAbsent) {
+		err = nil
+		for i := 0; i < len(ws) && err == nil; i++ {
+			err = s.st.be.Linear(y[i], x.n, w[i], packed[i], bias[i])
+		}
+	}
+	for i, w := range ws {
+		if !s.did("Linears", err, x, w) {
+			ys[i] = s.dead()
+			continue
+		}
+		s.recordLinear(ys[i], x, w, biases[i])
+	}
+	return ys
+}
+
+// linearOut is room for a Linear's result, and its weight packed.
+func (s *Scope) linearOut(x, w, bias *Tensor) (y *Tensor, packed native.Tensor) {
+	if !s.want("Linear", x, w) || (bias != nil && !s.want("Linear", bias)) {
+		return s.dead(), packed
 	}
 	if w.n.ND != 2 || x.n.ND == 0 || x.cols() != w.Dim(1) || (bias != nil && (bias.n.ND != 1 || bias.Dim(0) != w.Dim(0))) {
-		return s.fail("Linear", "x %s, w %s, bias %s: want [..,K], [N,K], [N]", x, w, bias)
+		return s.fail("Linear", "x %s, w %s, bias %s: want [..,K], [N,K], [N]", x, w, bias), packed
 	}
 	if !s.inSequences("Linear", x.Len()/max(w.Dim(1), 1)) {
-		return s.dead()
+		return s.dead(), packed
 	}
 	shape := x.Shape()
 	shape[len(shape)-1] = w.Dim(0)
-	y := s.make("Linear", F32, shape...)
+	y = s.make("Linear", F32, shape...)
 	packed, ok := s.packedOf("Linear", w)
-	if y.dead || !ok || !s.did("Linear", s.st.be.Linear(y.n, x.n, w.n, packed, absent(bias)), x, w) {
-		return s.dead()
+	if !ok {
+		return s.dead(), packed
 	}
-	if s.recording(x, w, bias) {
-		segs := s.segs
-		s.record("Linear", func(g *Scope) {
-			be := g.st.be
-			if x.grads {
-				dx := g.like("Linear", x)
-				if packed, ok := g.packedOf("Linear", w); ok && !dx.dead && g.did("Linear", be.LinearDX(dx.n, y.grad.n, w.n, packed), y, w) {
-					g.addGrad(x, dx)
-				}
+	return y, packed
+}
+
+func (s *Scope) recordLinear(y, x, w, bias *Tensor) {
+	if !s.recording(x, w, bias) {
+		return
+	}
+	segs := s.segs
+	s.record("Linear", func(g *Scope) {
+		be := g.st.be
+		if x.grads {
+			dx := g.like("Linear", x)
+			if packed, ok := g.packedOf("Linear", w); ok && !dx.dead && g.did("Linear", be.LinearDX(dx.n, y.grad.n, w.n, packed), y, w) {
+				g.addGrad(x, dx)
 			}
-			g.into(w, func(acc *Tensor) {
-				if w.param != nil && w.param.IsBF16() {
-					g.dw16(acc, y.grad, x, segs)
-					return
-				}
-				g.did("Linear", be.LinearDW(acc.n, y.grad.n, x.n, native.Tensor{}), y, x)
-			})
-			g.into(bias, func(acc *Tensor) { g.did("Linear", be.ColSum(acc.n, y.grad.n), y) })
-		}, y)
-	}
-	return y
+		}
+		g.into(w, func(acc *Tensor) {
+			if w.param != nil && w.param.IsBF16() {
+				g.dw16(acc, y.grad, x, segs)
+				return
+			}
+			g.did("Linear", be.LinearDW(acc.n, y.grad.n, x.n, native.Tensor{}), y, x)
+		})
+		g.into(bias, func(acc *Tensor) { g.did("Linear", be.ColSum(acc.n, y.grad.n), y) })
+	}, y)
 }
 
 // dw16 adds dyT x to acc, of both rounded to bf16.

@@ -289,6 +289,11 @@ func matrixCases() []opCase {
 		{name: "Linear", shapes: [][]int{{tRows, k}, {n, k}, {n}}, rows: true, op: func(s *kernels.Scope, x []*kernels.Tensor) []*kernels.Tensor {
 			return []*kernels.Tensor{s.Linear(x[0], x[1], x[2])}
 		}, twin: func(x [][]float64) [][]float64 { return [][]float64{linear(x[0], x[1], x[2], k)} }},
+		{name: "Linears", shapes: [][]int{{tRows, k}, {n, k}, {7, k}, {n}}, rows: true, op: func(s *kernels.Scope, x []*kernels.Tensor) []*kernels.Tensor {
+			return s.Linears(x[0], x[1:3], []*kernels.Tensor{x[3], nil})
+		}, twin: func(x [][]float64) [][]float64 {
+			return [][]float64{linear(x[0], x[1], x[3], k), linear(x[0], x[2], nil, k)}
+		}},
 		{name: "Linear/deep", shapes: [][]int{{3, 1100}, {5, 1100}}, rows: true, op: two(func(s *kernels.Scope, a, b *kernels.Tensor) *kernels.Tensor { return s.Linear(a, b, nil) }),
 			twin: func(x [][]float64) [][]float64 { return [][]float64{linear(x[0], x[1], nil, 1100)} }},
 		{name: "MatMul", shapes: [][]int{{tRows, k}, {k, n}}, rows: true, op: two((*kernels.Scope).MatMul), twin: func(x [][]float64) [][]float64 {

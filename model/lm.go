@@ -65,6 +65,26 @@ func (l linear) apply(s *kernels.Scope, x *kernels.Tensor) *kernels.Tensor {
 	return y
 }
 
+// applyAll are the products of x with several weights, in one operation; with adapters one after the other, each with its own, because
+// the order in which gradients reach x is part of their bits.
+func applyAll(s *kernels.Scope, x *kernels.Tensor, ls ...linear) []*kernels.Tensor {
+	ys, ws, biases := make([]*kernels.Tensor, len(ls)), make([]*kernels.Tensor, len(ls)), make([]*kernels.Tensor, len(ls))
+	plain := true
+	for i, l := range ls {
+		ws[i], plain = l.w.Tensor, plain && l.lora == nil
+		if l.b != nil {
+			biases[i] = l.b.Tensor
+		}
+	}
+	if plain {
+		return s.Linears(x, ws, biases)
+	}
+	for i, l := range ls {
+		ys[i] = l.apply(s, x)
+	}
+	return ys
+}
+
 // weight is one array of a checkpoint.
 type weight struct {
 	name  string
@@ -367,9 +387,10 @@ func (m *LM) queries(s *kernels.Scope, l *layer, h, pos *kernels.Tensor) (q, k, 
 	if c.MLA != nil {
 		return m.latentQueries(s, l, h, pos)
 	}
-	q = s.Reshape(l.q.apply(s, h), t, c.Heads, c.HeadDim)
-	k = s.Reshape(l.k.apply(s, h), t, c.KVHeads, c.HeadDim)
-	v = s.Reshape(l.v.apply(s, h), t, c.KVHeads, c.HeadDim)
+	qkv := applyAll(s, h, l.q, l.k, l.v)
+	q = s.Reshape(qkv[0], t, c.Heads, c.HeadDim)
+	k = s.Reshape(qkv[1], t, c.KVHeads, c.HeadDim)
+	v = s.Reshape(qkv[2], t, c.KVHeads, c.HeadDim)
 	if l.qNorm != nil {
 		q, k = m.rmsNorm(s, q, l.qNorm), m.rmsNorm(s, k, l.kNorm)
 	}
@@ -389,11 +410,11 @@ func (m *LM) feedForward(s *kernels.Scope, l *layer, h *kernels.Tensor) *kernels
 }
 
 func (m *LM) gated(s *kernels.Scope, u unit, h *kernels.Tensor) *kernels.Tensor {
-	gate, up := u.gate.apply(s, h), u.up.apply(s, h)
+	both := applyAll(s, h, u.gate, u.up)
 	if m.config.Gemma != nil {
-		return u.down.apply(s, s.GeGLU(gate, up))
+		return u.down.apply(s, s.GeGLU(both[0], both[1]))
 	}
-	return u.down.apply(s, s.SwiGLU(gate, up))
+	return u.down.apply(s, s.SwiGLU(both[0], both[1]))
 }
 
 // rmsNorm normalises by w, which in Gemma is stored less 1.

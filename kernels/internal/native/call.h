@@ -80,6 +80,7 @@ CALL(broadcast, (const r1_api *api, r1_ctx *c, r1_tensor x, int32_t root), (c, x
 CALL(linear_dw16, (const r1_api *api, r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x), (c, dw, dy, x))
 CALL(linear_dw16_segs, (const r1_api *api, r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor segs), (c, dw, dy, x, segs))
 CALL(head_grad_segs, (const r1_api *api, r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep, r1_tensor segs), (c, dx, dw, dlogp, dent, dkl, ent, lse, aux, x, w, packed, target, temp, softcap, y, u, upacked, ycap, beta, keep_at, keep, segs))
+CALL(linears, (const r1_api *api, r1_ctx *c, int32_t n, const r1_tensor *y, r1_tensor x, const r1_tensor *w, const r1_tensor *packed, const r1_tensor *bias), (c, n, y, x, w, packed, bias))
 CALL(round16, (const r1_api *api, r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how), (c, y, x, how))
 
 #endif

@@ -49,7 +49,7 @@ char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
 /* How m rows and panels of n columns, k deep, are cut into tasks: runs of panels by as many rows as stay in the second-level cache. Where every thread
  * has rows enough, they have equally many blocks of rows, so that a thread's share is about the rows that are its share in the operations around. Runs are
  * short, so that threads end together, and longer for few rows, whose weights come from memory. */
-typedef struct { int64_t mc, nc, across, tasks; int threads; } cut;
+typedef struct { int64_t mc, nc, down; int threads; } cut;
 static cut cut_gemm(const r1_ctx *c, int64_t m, int64_t n, int64_t k)
 {
 	const int64_t mr = c->k->mr, panels = (n + c->k->nr - 1) / c->k->nr, tiles = (m + mr - 1) / mr;
@@ -59,44 +59,85 @@ static cut cut_gemm(const r1_ctx *c, int64_t m, int64_t n, int64_t k)
 	if (m >= 64 * threads)
 		down = (down + threads - 1) / threads * threads;
 	cut t = {.mc = (tiles + down - 1) / down * mr, .threads = threads};
-	down = (m + t.mc - 1) / t.mc;
-	int64_t across = want / down;
+	t.down = (m + t.mc - 1) / t.mc;
+	int64_t across = want / t.down;
 	across = across < 1 ? 1 : across > panels ? panels : across;
 	t.nc = (panels + across - 1) / across;
-	t.across = (panels + t.nc - 1) / t.nc;
-	t.tasks = down * t.across;
 	return t;
 }
 
-static char *run_gemm(r1_ctx *c, gemm_args g)
+/* Products of the same rows by several weights. Items are tasks: those of all products over the first block of rows, then over the next. */
+typedef struct { range_fn *fn; int n; int64_t across, each[R1_LINEARS]; const void *g[R1_LINEARS]; } products_args;
+static void products(const void *args, int64_t lo, int64_t hi, int worker)
 {
-	int64_t got = 0;
-	if (g.m == 0 || g.n == 0)
-		return NULL;
-	cut t = cut_gemm(c, g.m, g.n, g.k);
-	g.mc = t.mc, g.nc = t.nc, g.tasks_n = t.across;
-	if (!g.bp) {
-		g.scratch = scratch_get(c, c->k->gemm_scratch * 4 * c->threads, &got);
-		CHECK(g.scratch, "gemm: out of memory: %lld bytes of scratch", (long long)got);
+	const products_args *a = args;
+	for (int64_t i = lo; i < hi; i++) {
+		int64_t t = i % a->across;
+		int p = 0;
+		while (t >= a->each[p])
+			t -= a->each[p++];
+		t += i / a->across * a->each[p];
+		a->fn(a->g[p], t, t + 1, worker);
 	}
-	pool_run(t.threads, t.tasks, 1, c->k->gemm, &g);
-	scratch_put(c, g.scratch, got);
-	return NULL;
+}
+static void add_product(products_args *a, const void *g, int64_t across)
+{
+	a->g[a->n] = g, a->each[a->n++] = across;
+	a->across += across;
 }
 
-/* c [m,n] = x [m,k] times panels in bf16 */
-static char *run_gemm16(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, const void *panels, float *y, const float *bias)
+/* n products in fp32, of the same a, m and k */
+static char *run_gemm(r1_ctx *c, int n, gemm_args *g)
 {
-	int64_t got = 0, kp = words(c, k);
-	if (m == 0 || n == 0)
+	int64_t got = 0, wide = 0, packed = 1;
+	float *scratch = NULL;
+	products_args p = {.fn = c->k->gemm};
+	for (int i = 0; i < n; i++)
+		wide += g[i].n, packed &= g[i].bp != NULL;
+	if (g->m == 0 || wide == 0)
 		return NULL;
+	if (!packed) {
+		scratch = scratch_get(c, c->k->gemm_scratch * 4 * c->threads, &got);
+		CHECK(scratch, "gemm: out of memory: %lld bytes of scratch", (long long)got);
+	}
+	cut t = cut_gemm(c, g->m, wide, g->k);
+	for (int i = 0; i < n; i++) {
+		g[i].mc = t.mc, g[i].nc = t.nc, g[i].scratch = g[i].bp ? NULL : scratch;
+		g[i].tasks_n = ((g[i].n + c->k->nr - 1) / c->k->nr + t.nc - 1) / t.nc;
+		add_product(&p, &g[i], g[i].tasks_n);
+	}
+	pool_run(t.threads, t.down * p.across, 1, products, &p);
+	scratch_put(c, scratch, got);
+	return NULL;
+}
+/* n products in bf16, of the same a, m and kp */
+static void run_words(r1_ctx *c, int n, gemm16_args *g)
+{
+	int64_t wide = 0;
+	products_args p = {.fn = c->gemm16};
+	for (int i = 0; i < n; i++)
+		wide += g[i].n;
+	if (g->m == 0 || wide == 0)
+		return;
+	cut t = cut_gemm(c, g->m, wide, 2 * g->kp);
+	for (int i = 0; i < n; i++) {
+		g[i].mc = t.mc, g[i].nc = t.nc;
+		g[i].tasks_n = ((g[i].n + c->k->nr - 1) / c->k->nr + t.nc - 1) / t.nc;
+		add_product(&p, &g[i], g[i].tasks_n);
+	}
+	pool_run(t.threads, t.down * p.across, 1, products, &p);
+}
+/* the same of x [m,k], which is rounded */
+static char *run_gemm16(r1_ctx *c, int n, gemm16_args *g, int64_t k, const float *x)
+{
+	int64_t got = 0, m = g->m, kp = words(c, k);
 	uint32_t *a = scratch_get(c, 4 * m * kp, &got);
 	CHECK(a, "gemm: out of memory: %lld bytes of scratch", (long long)(4 * m * kp));
 	round16_args r = {.k = k, .kp = kp, .x = x, .words = a};
 	pool_run(c->threads, m, row_grain(k), c->k->words16, &r);
-	cut t = cut_gemm(c, m, n, k);
-	gemm16_args g = {.m = m, .n = n, .kp = kp, .a = a, .b = panels, .c = y, .ldc = n, .bias = bias, .mc = t.mc, .nc = t.nc, .tasks_n = t.across};
-	pool_run(t.threads, t.tasks, 1, c->gemm16, &g);
+	for (int i = 0; i < n; i++)
+		g[i].kp = kp, g[i].a = a;
+	run_words(c, n, g);
 	scratch_put(c, a, got);
 	return NULL;
 }
@@ -104,15 +145,15 @@ static char *run_gemm16(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float 
 char *run_linear(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, r1_tensor w, r1_tensor packed, float *y, const float *bias)
 {
 	if (is_bf16(packed))
-		return run_gemm16(c, m, n, k, x, packed.p, y, bias);
-	return run_gemm(c, (gemm_args){.m = m, .n = n, .k = k, .a = x, .a_m = k, .a_k = 1, .b = w.p, .b_k = 1, .b_n = k, .bp = packed.p, .c = y, .ldc = n, .bias = bias});
+		return run_gemm16(c, 1, &(gemm16_args){.m = m, .n = n, .b = packed.p, .c = y, .ldc = n, .bias = bias}, k, x);
+	return run_gemm(c, 1, &(gemm_args){.m = m, .n = n, .k = k, .a = x, .a_m = k, .a_k = 1, .b = w.p, .b_k = 1, .b_n = k, .bp = packed.p, .c = y, .ldc = n, .bias = bias});
 }
 char *run_linear_dx(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *dy, r1_tensor w, r1_tensor packed, float *dx)
 {
 	const float *back = packed_back(c, packed, n, k);
 	if (is_bf16(packed))
-		return run_gemm16(c, m, k, n, dy, back, dx, NULL);
-	return run_gemm(c, (gemm_args){.m = m, .n = k, .k = n, .a = dy, .a_m = n, .a_k = 1, .b = w.p, .b_k = k, .b_n = 1, .bp = back, .c = dx, .ldc = k});
+		return run_gemm16(c, 1, &(gemm16_args){.m = m, .n = k, .b = (const uint32_t *)(const void *)back, .c = dx, .ldc = k}, n, dy);
+	return run_gemm(c, 1, &(gemm_args){.m = m, .n = k, .k = n, .a = dy, .a_m = n, .a_k = 1, .b = w.p, .b_k = k, .b_n = 1, .bp = back, .c = dx, .ldc = k});
 }
 /* Where the blocks of class tile begin, each sequence's first row among them, and t at the end. Other classes have none: their chains go on from row to row. */
 char *take_blocks(r1_ctx *c, const char *op, int64_t t, r1_tensor segs, row_blocks *b)
@@ -145,9 +186,8 @@ static char *linear_dw16_tile(r1_ctx *c, int64_t t, int64_t n, int64_t k, const 
 	CHECK(a, "linear_dw16: out of memory: %lld bytes of scratch", (long long)(4 * (a_words + b_words)));
 	pairs(c, (pairs16_args){.rows = t, .cols = n, .width = 1, .kp = kp, .x = dy, .starts = at.starts, .out = a});
 	pairs(c, (pairs16_args){.rows = t, .cols = k, .width = nr, .kp = kp, .x = x, .starts = at.starts, .out = b});
-	cut p = cut_gemm(c, n, k, t);
-	gemm16_args g = {.m = n, .n = k, .kp = kp, .a = a, .b = b, .c = dw, .ldc = k, .acc = 1, .mc = p.mc, .nc = p.nc, .tasks_n = p.across};
-	pool_run(p.threads, p.tasks, 1, c->gemm16, &g);
+	gemm16_args g = {.m = n, .n = k, .kp = kp, .a = a, .b = b, .c = dw, .ldc = k, .acc = 1};
+	run_words(c, 1, &g);
 	scratch_put(c, a, got);
 	return NULL;
 }
@@ -168,9 +208,8 @@ char *run_linear_dw16(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *d
 	if (dot) {
 		pairs(c, (pairs16_args){.rows = t, .cols = n, .width = mr, .kp = kp, .zero = -0.0f, .x = dy, .out = (uint32_t *)(void *)a});
 		pairs(c, (pairs16_args){.rows = t, .cols = k, .width = nr, .kp = kp, .x = x, .out = (uint32_t *)(void *)b});
-		cut p = cut_gemm(c, n, k, t);
-		gemm16_args g = {.m = n, .n = k, .kp = kp, .a = (uint32_t *)(void *)a, .b = (uint32_t *)(void *)b, .c = dw, .ldc = k, .panels = 1, .acc = 1, .mc = p.mc, .nc = p.nc, .tasks_n = p.across};
-		pool_run(p.threads, p.tasks, 1, c->gemm16, &g);
+		gemm16_args g = {.m = n, .n = k, .kp = kp, .a = (uint32_t *)(void *)a, .b = (uint32_t *)(void *)b, .c = dw, .ldc = k, .panels = 1, .acc = 1};
+		run_words(c, 1, &g);
 		scratch_put(c, a, got);
 		return NULL;
 	}
@@ -183,7 +222,7 @@ char *run_linear_dw16(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *d
 }
 char *run_linear_dw(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw)
 {
-	return run_gemm(c, (gemm_args){.m = n, .n = k, .k = t, .a = dy, .a_m = 1, .a_k = n, .b = x, .b_k = k, .b_n = 1, .c = dw, .ldc = k, .acc = 1});
+	return run_gemm(c, 1, &(gemm_args){.m = n, .n = k, .k = t, .a = dy, .a_m = 1, .a_k = n, .b = x, .b_k = k, .b_n = 1, .c = dw, .ldc = k, .acc = 1});
 }
 
 char *check_packed(r1_ctx *c, const char *op, r1_tensor packed, r1_tensor w)
@@ -215,6 +254,30 @@ char *cpu_linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor pac
 	if (bias.p)
 		F32N(bias, n);
 	return run_linear(c, m, n, k, x.p, w, packed, y.p, bias.p);
+}
+char *cpu_linears(r1_ctx *c, int32_t n, const r1_tensor *y, r1_tensor x, const r1_tensor *w, const r1_tensor *packed, const r1_tensor *bias)
+{
+	gemm_args g[R1_LINEARS];
+	gemm16_args h[R1_LINEARS];
+	int n32 = 0, n16 = 0;
+	F32(x);
+	CHECK(n > 0 && n <= R1_LINEARS && y && w && packed && bias, "linears: %d weights, want 1 to %d", (int)n, R1_LINEARS);
+	const int64_t m = rows(x), k = cols(x);
+	for (int32_t i = 0; i < n; i++) {
+		TRY(check_packed(c, "linears", packed[i], w[i]));
+		const int64_t wide = w[i].n[0];
+		CHECK(w[i].n[1] == k, "linears: x has %lld columns, w %lld", (long long)k, (long long)w[i].n[1]);
+		TRY(check_count("linears", "y", y[i], R1_F32, m * wide));
+		if (bias[i].p)
+			TRY(check_count("linears", "bias", bias[i], R1_F32, wide));
+		if (is_bf16(packed[i]))
+			h[n16++] = (gemm16_args){.m = m, .n = wide, .b = packed[i].p, .c = y[i].p, .ldc = wide, .bias = bias[i].p};
+		else
+			g[n32++] = (gemm_args){.m = m, .n = wide, .k = k, .a = x.p, .a_m = k, .a_k = 1, .b = w[i].p, .b_k = 1, .b_n = k, .bp = packed[i].p, .c = y[i].p, .ldc = wide, .bias = bias[i].p};
+	}
+	if (n32)
+		TRY(run_gemm(c, n32, g));
+	return n16 ? run_gemm16(c, n16, h, k, x.p) : NULL;
 }
 char *cpu_linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor packed)
 {

@@ -94,3 +94,5 @@ func (*Backend) AdamW(w, m, v, g, hyper Tensor, beta1, beta2, eps, decay float32
 func (*Backend) AllReduce(x Tensor) error             { return ErrNoCgo }
 func (*Backend) Broadcast(x Tensor, root int32) error { return ErrNoCgo }
 func (*Backend) Round16(y, x Tensor, how int32) error { return ErrNoCgo }
+
+func (*Backend) Linears(y []Tensor, x Tensor, w, packed, bias []Tensor) error { return ErrNoCgo }

@@ -5,6 +5,8 @@ package native
 // #include "call.h"
 import "C"
 
+import "unsafe"
+
 // One method for each operation of r1.h, which says what each does. Destinations come first; a zero Tensor is an
 // absent one. An entry that the backend does not have returns [ErrAbsent].
 
@@ -102,6 +104,12 @@ func (be *Backend) Pack(packed, w Tensor) error {
 
 func (be *Backend) Linear(y, x, w, packed, bias Tensor) error {
 	return be.enter().leave(C.call_linear(be.api, be.ctx, y.c(), x.c(), w.c(), packed.c(), bias.c()))
+}
+
+// Linears is Linear of x by each of w, at most 8.
+func (be *Backend) Linears(y []Tensor, x Tensor, w, packed, bias []Tensor) error {
+	return be.enter().leave(C.call_linears(be.api, be.ctx, C.int32_t(len(y)), (*C.r1_tensor)(unsafe.Pointer(&y[0])), x.c(),
+		(*C.r1_tensor)(unsafe.Pointer(&w[0])), (*C.r1_tensor)(unsafe.Pointer(&packed[0])), (*C.r1_tensor)(unsafe.Pointer(&bias[0]))))
 }
 
 func (be *Backend) LinearDX(dx, dy, w, packed Tensor) error {

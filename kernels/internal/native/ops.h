@@ -26,6 +26,7 @@ char *cpu_copy_cols(r1_ctx *c, r1_tensor y, r1_tensor x, int64_t ycol, int64_t x
 char *cpu_pack_bytes(r1_ctx *c, int64_t n, int64_t k, int32_t dtype, int64_t *out);
 char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w);
 char *cpu_linear(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor bias);
+char *cpu_linears(r1_ctx *c, int32_t n, const r1_tensor *y, r1_tensor x, const r1_tensor *w, const r1_tensor *packed, const r1_tensor *bias);
 char *cpu_linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_tensor packed);
 char *cpu_linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor segs);
 char *cpu_linear_dw16(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x);

@@ -80,6 +80,8 @@ enum { R1_GATE_SILU = 0, R1_GATE_GELU = 1 };
 /* how rope turns: back; neighbours (2i, 2i+1) in place of halves (i, i + d/2), as DeepSeek-V3 */
 enum { R1_ROPE_BACK = 1, R1_ROPE_PAIRS = 2 };
 
+#define R1_LINEARS 8 /* weights of one linears */
+
 /* how round16 rounds */
 enum { R1_NEAREST_EVEN = 0, R1_HALF_AWAY = 1 };
 
@@ -232,6 +234,9 @@ typedef struct {
 	char *(*head_grad_segs)(r1_ctx *c, r1_tensor dx_TD, r1_tensor dw_VD /* +=; or none */, r1_tensor dlogp_T, r1_tensor dent_T /* or none */, r1_tensor dkl_T /* or none */, r1_tensor ent_T,
 	                        r1_tensor lse_T, r1_tensor aux_T2, r1_tensor x_TD, r1_tensor w_VD, r1_tensor packed, r1_tensor target_T, r1_tensor temp_T, float softcap, r1_tensor y_TC,
 	                        r1_tensor u_VC, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep, r1_tensor segs);
+
+	/* linear of one x by n weights, at most R1_LINEARS, each with its y, packed and bias: the bits of linear. NULL: linear, one after the other */
+	char *(*linears)(r1_ctx *c, int32_t n, const r1_tensor *y_TN, r1_tensor x_TK, const r1_tensor *w_NK, const r1_tensor *packed, const r1_tensor *bias_N);
 } r1_api;
 
 /* Opens the backend. abi is the caller's R1_ABI; another one is refused. The table is static. */
