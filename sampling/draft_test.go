@@ -53,9 +53,21 @@ func TestDraftsChangeNothing(t *testing.T) {
 				req := sampling.Request{Step: epoch, Problems: ps, Samples: 1 + r.IntN(4)}
 				want, err := sampling.Rollout(context.Background(), plain, req)
 				require.NoError(t, err)
+				told := map[*sampling.Group]map[int][]int32{}
+				req.Token = func(g *sampling.Group, sample int, id int32) {
+					if told[g] == nil {
+						told[g] = map[int][]int32{}
+					}
+					told[g][sample] = append(told[g][sample], id)
+				}
 				got, err := sampling.Rollout(context.Background(), drafting, req)
 				require.NoError(t, err)
 				require.Equal(t, want, got, "%s %v %+v, %+v", c.name, c.dtype, c.o, with)
+				for i := range got {
+					for j, s := range got[i].Samples {
+						require.Equal(t, s.Tokens, told[&got[i]][j], "each token was told once, in order")
+					}
+				}
 			}
 			require.Zero(t, plain.Stats().Drafted)
 			require.Less(t, drafting.Stats().Accepted, drafting.Stats().Drafted+1)

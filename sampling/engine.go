@@ -73,6 +73,7 @@ type Request struct {
 	Score    reward.Func      // judges each completion as it ends; nil: none
 	Compare  reward.GroupFunc // judges each group once all its completions have their Score, and adds to it (reward.Plus); nil: none
 	Progress func(done, total int)
+	Token    func(g *Group, sample int, id int32) // is told each token as it comes, several of one sample in a row where they were guessed; nil: nobody is
 }
 
 // Rollout draws the completions and judges them. Every group's prompt is run once and its pages shared; a sequence that
@@ -409,6 +410,9 @@ func (e *Engine) draw(s *kernels.Scope, req Request, hiddenBD *kernels.Tensor, l
 			q.Tokens, q.LogP, q.Entropy = append(q.Tokens, token[j]), append(q.LogP, logp[j]), append(q.Entropy, entropy[j])
 			if keep != nil {
 				q.Keep, q.Mass = append(q.Keep, keep[j]), append(q.Mass, mass[j])
+			}
+			if req.Token != nil {
+				req.Token(l.group, l.number, token[j])
 			}
 			right := j-row < len(ahead[i]) && token[j] == ahead[i][j-row]
 			if right {

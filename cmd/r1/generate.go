@@ -13,61 +13,36 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gor1/gor1/kernels"
 	"github.com/gor1/gor1/model"
 	"github.com/gor1/gor1/model/chat"
 	"github.com/gor1/gor1/model/tokenizer"
+	"github.com/gor1/gor1/reward"
+	"github.com/gor1/gor1/sampling"
 )
+
+// prompts is a codec of token ids that are there: the text of a prompt is its number.
+type prompts [][]int32
+
+func (p prompts) Encode(text string) ([]int32, error) {
+	n, err := strconv.Atoi(text)
+	return p[n], err
+}
+
+func (prompts) Decode([]int32) string { return "" }
 
 // continuations are the likeliest tokens after each sequence, n of each, end-of-sequence tokens included.
 func continuations(ctx context.Context, m *model.LM, seqs [][]int32, n int) ([][]int32, error) {
-	out := make([][]int32, len(seqs))
-	err := decode(ctx, m, seqs, n, kernels.SampleOptions{Temp: make([]float32, len(seqs)), Counter: make([][4]uint32, len(seqs))}, func(ids []int32) bool {
-		for i, id := range ids {
-			out[i] = append(out[i], id)
-		}
-		return true
-	})
+	problems := make([]reward.Problem, len(seqs))
+	for i := range problems {
+		problems[i].Prompt = strconv.Itoa(i)
+	}
+	e := sampling.New(m, sampling.Options{Codec: prompts(seqs), MaxTokens: n, EOS: []int32{}})
+	groups, err := sampling.Rollout(ctx, e, sampling.Request{Problems: problems, Samples: 1})
+	out := make([][]int32, len(groups))
+	for i, g := range groups {
+		out[i] = g.Samples[0].Tokens
+	}
 	return out, err
-}
-
-// decode draws n tokens after each sequence and hands over each step's; more returns false to stop.
-func decode(ctx context.Context, m *model.LM, seqs [][]int32, n int, o kernels.SampleOptions, more func(ids []int32) bool) (err error) {
-	positions := 0
-	for _, q := range seqs {
-		positions += len(q) + n + model.PageRows
-	}
-	cache, err := m.NewCache(positions)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, cache.Close()) }()
-	live, next := make([]*model.Seq, len(seqs)), seqs
-	for i := range live {
-		live[i] = cache.NewSeq()
-	}
-	for step := range n {
-		ids := make([]int32, len(seqs))
-		err := m.Device().Do(ctx, func(s *kernels.Scope) error {
-			s = s.NoGrad()
-			hidden, last, at := cache.Extend(s, live, next), make([]int32, len(seqs)), 0
-			for i := range seqs {
-				at += len(next[i])
-				last[i] = int32(at - 1)
-				o.Counter[i][3] = uint32(live[i].Len())
-			}
-			token, _, _ := m.Sample(s, s.Gather(hidden, last), o)
-			return s.Read(token, ids)
-		})
-		if err != nil || !more(ids) || step == n-1 {
-			return err
-		}
-		next = make([][]int32, len(seqs))
-		for i, id := range ids {
-			next[i] = []int32{id}
-		}
-	}
-	return nil
 }
 
 func newGenerate() *cobra.Command {
@@ -86,8 +61,8 @@ func newGenerate() *cobra.Command {
 		Example: "  r1 generate --model DIR -p \"What is the capital of France?\"\n  r1 generate --model DIR -p \"2 + 2 =\" --raw --temperature 0.7 --seed 3 --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if maxTokens < 1 || !(temperature >= 0 && temperature < 1e6) {
-				return fmt.Errorf("%w: --max-tokens is %d, --temperature %g: want at least 1, and 0 or more", errUsage, maxTokens, temperature)
+			if maxTokens < 1 || !(temperature >= 0 && temperature <= 1e3) {
+				return fmt.Errorf("%w: --max-tokens is %d, --temperature %g: want at least 1, and 0 to 1000", errUsage, maxTokens, temperature)
 			}
 			m, free, err := f.open(cmd)
 			if err != nil {
@@ -182,22 +157,22 @@ func (g generation) run(cmd *cobra.Command, dir, prompt string, asJSON bool) err
 	for _, id := range g.m.Config().EOS {
 		eos = append(eos, int32(id))
 	}
-	var got []int32
-	stop, text := "length", tok.NewStream(true)
-	o := kernels.SampleOptions{Temp: []float32{g.temperature}, Key: [2]uint32{uint32(g.seed), uint32(g.seed >> 32)}, Counter: make([][4]uint32, 1)}
-	err = decode(cmd.Context(), g.m, [][]int32{ids}, g.max, o, func(next []int32) bool {
-		got = append(got, next[0])
-		if slices.Contains(eos, next[0]) {
-			stop = "stop"
-			return false
-		}
-		if !asJSON {
-			fmt.Fprint(cmd.OutOrStdout(), visible(text.Add(next[0])))
-		}
-		return true
+	text := tok.NewStream(true)
+	e := sampling.New(g.m, sampling.Options{Codec: prompts{ids}, Temperature: g.temperature, MaxTokens: g.max, Seed: g.seed, EOS: eos})
+	groups, err := sampling.Rollout(cmd.Context(), e, sampling.Request{
+		Problems: []reward.Problem{{Prompt: "0"}}, Samples: 1,
+		Token: func(_ *sampling.Group, _ int, id int32) {
+			if !asJSON && !slices.Contains(eos, id) {
+				fmt.Fprint(cmd.OutOrStdout(), visible(text.Add(id)))
+			}
+		},
 	})
 	if err != nil {
 		return err
+	}
+	got, stop := groups[0].Samples[0].Tokens, "length"
+	if groups[0].Samples[0].Stop == sampling.StopEOS {
+		stop = "stop"
 	}
 	if !asJSON {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), visible(text.Flush()))
