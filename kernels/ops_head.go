@@ -71,7 +71,7 @@ func (s *Scope) head(name string, x, w *Tensor, targets []int32, other *HeadOthe
 	}
 	var err error
 	if be := s.st.be; op.plain {
-		err = be.Head(op.logp.n, op.ent.n, op.lse.n, x.n, w.n, op.here.Packed, op.rows.Target, op.rows.Temp, o.SoftCap)
+		err = be.Head(op.logp.n, op.ent.n, op.lse.n, x.n, op.here.W, op.here.Packed, op.rows.Target, op.rows.Temp, o.SoftCap)
 	} else {
 		err = be.HeadExt(op.logp.n, op.ent.n, op.lse.n, absent(op.kl), absent(op.aux), op.here, op.there, op.rows, op.beta)
 	}
@@ -91,7 +91,7 @@ func (s *Scope) head(name string, x, w *Tensor, targets []int32, other *HeadOthe
 // headFits checks shapes.
 func (s *Scope) headFits(op headOp, targets int, other *HeadOther) bool {
 	x, w := op.x, op.w
-	if !s.want(op.name, x, w) || (op.temp != nil && !s.want(op.name, op.temp)) || (other != nil && !s.want(op.name, other.X, other.W)) {
+	if !s.wantWeight(op.name, w, x, w) || (op.temp != nil && !s.want(op.name, op.temp)) || (other != nil && !s.wantWeight(op.name, other.W, other.X, other.W)) {
 		return false
 	}
 	if x.n.ND != 2 || w.n.ND != 2 || x.Dim(1) != w.Dim(1) || targets != x.Dim(0) || (op.temp != nil && op.temp.Len() != x.Dim(0)) {
@@ -130,11 +130,11 @@ func (s *Scope) headArgs(op *headOp, targets []int32, other *HeadOther, o HeadOp
 	op.logp, op.ent, op.lse = s.make(op.name, F32, t), s.make(op.name, F32, t), s.make(op.name, F32, t)
 	if other != nil {
 		op.kl, op.aux, op.beta = s.make(op.name, F32, t), s.make(op.name, F32, t, 2), float32(other.Divergence)
-		packed, _ := s.packedOf(op.name, other.W)
-		op.there = native.HeadModel{X: other.X.n, W: other.W.n, Packed: packed, SoftCap: other.SoftCap}
+		w, packed, _ := s.weight(op.name, other.W, false)
+		op.there = native.HeadModel{X: other.X.n, W: w, Packed: packed, SoftCap: other.SoftCap}
 	}
-	packed, _ := s.packedOf(op.name, op.w)
-	op.here = native.HeadModel{X: op.x.n, W: op.w.n, Packed: packed, SoftCap: o.SoftCap}
+	w, packed, _ := s.weight(op.name, op.w, false)
+	op.here = native.HeadModel{X: op.x.n, W: w, Packed: packed, SoftCap: o.SoftCap}
 	return s.Err() == nil
 }
 
@@ -149,7 +149,7 @@ func (op headOp) back(g *Scope) {
 	}
 	dx := g.like(op.name, op.x)
 	var ok bool
-	if h.Packed, ok = g.packedOf(op.name, op.w); !ok || dx.dead || dlogp.dead {
+	if h.W, h.Packed, ok = g.weight(op.name, op.w, true); !ok || dx.dead || dlogp.dead {
 		return
 	}
 	run := func(dw native.Tensor) {
@@ -243,7 +243,7 @@ func (s *Scope) SampleHeadKeep(x, w *Tensor, o SampleOptions, cuts []Truncation)
 
 func (s *Scope) sampleHead(name string, x, w *Tensor, o SampleOptions, cuts []float32) (tokenB, logpB, entropyB *Tensor, kept Kept) {
 	dead := func() (a, b, c *Tensor, k Kept) { return s.dead(), s.dead(), s.dead(), Kept{s.dead(), s.dead()} }
-	if !s.want(name, x, w) {
+	if !s.wantWeight(name, w, x, w) {
 		return dead()
 	}
 	b := x.Dim(0)
@@ -261,20 +261,20 @@ func (s *Scope) sampleHead(name string, x, w *Tensor, o SampleOptions, cuts []fl
 		temp = s.FromF32(o.Temp)
 	}
 	token, logp, ent := s.make(name, I32, b), s.make(name, F32, b), s.make(name, F32, b)
-	packed, ok := s.packedOf(name, w)
+	own, packed, ok := s.weight(name, w, false)
 	if s.Err() != nil || !ok {
 		return dead()
 	}
 	be := s.st.be
 	if cuts == nil {
-		if !s.did(name, be.HeadSample(token.n, logp.n, ent.n, x.n, w.n, packed, absent(temp), count.n, key.n, o.SoftCap), x, w) {
+		if !s.did(name, be.HeadSample(token.n, logp.n, ent.n, x.n, own, packed, absent(temp), count.n, key.n, o.SoftCap), x, w) {
 			return dead()
 		}
 		return token, logp, ent, kept
 	}
 	kept = Kept{s.make(name, I32, b, (w.Dim(0)+31)/32), s.make(name, F32, b)}
 	cut := s.FromF32(cuts, b, 3)
-	if s.Err() != nil || !s.did(name, be.HeadSampleKeep(token.n, logp.n, ent.n, kept.Bits.n, kept.Mass.n, x.n, w.n, packed, absent(temp), cut.n, count.n, key.n, o.SoftCap), x, w) {
+	if s.Err() != nil || !s.did(name, be.HeadSampleKeep(token.n, logp.n, ent.n, kept.Bits.n, kept.Mass.n, x.n, own, packed, absent(temp), cut.n, count.n, key.n, o.SoftCap), x, w) {
 		return dead()
 	}
 	return token, logp, ent, kept

@@ -6,26 +6,36 @@ import (
 	"github.com/gor1/gor1/kernels/internal/native"
 )
 
-// packedOf is w packed for matrix products where w is a parameter and the backend packs, else absent.
-func (s *Scope) packedOf(op string, w *Tensor) (native.Tensor, bool) {
+// weight is w as products take it, and packed for them where w is a parameter and the backend packs, else absent. back: for linear_dx too.
+func (s *Scope) weight(op string, w *Tensor, back bool) (own, packed native.Tensor, ok bool) {
 	if w.param == nil {
-		return native.Tensor{}, true
+		return w.n, native.Tensor{}, true
+	}
+	if p := w.halved(); p != nil {
+		own = p.asWeight()
+		if back {
+			var err error
+			if own, err = p.withBack(); !s.did(op, err, w) {
+				return own, packed, false
+			}
+		}
+		return own, p.halves.hi.n, true
 	}
 	p, err := w.param.pack()
 	if errors.Is(err, native.ErrAbsent) {
-		return native.Tensor{}, true
+		return w.n, native.Tensor{}, true
 	}
 	if !s.did(op, err, w) {
-		return native.Tensor{}, false
+		return own, packed, false
 	}
-	return p.n, true
+	return w.n, p.n, true
 }
 
 // Linear is x wT + bias: x [.., K], w [N, K], bias [N] or nil, the result [.., N]. Each output is one chain of fma in
 // ascending k, and the bias is added to it.
 func (s *Scope) Linear(x, w, bias *Tensor) *Tensor {
-	y, packed := s.linearOut(x, w, bias)
-	if y.dead || !s.did("Linear", s.st.be.Linear(y.n, x.n, w.n, packed, absent(bias)), x, w) {
+	y, own, packed := s.linearOut(x, w, bias)
+	if y.dead || !s.did("Linear", s.st.be.Linear(y.n, x.n, own, packed, absent(bias)), x, w) {
 		return s.dead()
 	}
 	s.recordLinear(y, x, w, bias)
@@ -44,12 +54,12 @@ func (s *Scope) Linears(x *Tensor, ws, biases []*Tensor) []*Tensor {
 			ys[i] = s.dead()
 			continue
 		}
-		var p native.Tensor
-		if ys[i], p = s.linearOut(x, ws[i], biases[i]); ys[i].dead {
+		var own, p native.Tensor
+		if ys[i], own, p = s.linearOut(x, ws[i], biases[i]); ys[i].dead {
 			ok = false
 			continue
 		}
-		y, w, packed, bias = append(y, ys[i].n), append(w, ws[i].n), append(packed, p), append(bias, absent(biases[i]))
+		y, w, packed, bias = append(y, ys[i].n), append(w, own), append(packed, p), append(bias, absent(biases[i]))
 	}
 	if !ok || len(ws) == 0 {
 		return ys
@@ -71,25 +81,25 @@ func (s *Scope) Linears(x *Tensor, ws, biases []*Tensor) []*Tensor {
 	return ys
 }
 
-// linearOut is room for a Linear's result, and its weight packed.
-func (s *Scope) linearOut(x, w, bias *Tensor) (y *Tensor, packed native.Tensor) {
-	if !s.want("Linear", x, w) || (bias != nil && !s.want("Linear", bias)) {
-		return s.dead(), packed
+// linearOut is room for a Linear's result, and its weight as the product takes it.
+func (s *Scope) linearOut(x, w, bias *Tensor) (y *Tensor, own, packed native.Tensor) {
+	if !s.wantWeight("Linear", w, x, w) || (bias != nil && !s.want("Linear", bias)) {
+		return s.dead(), own, packed
 	}
 	if w.n.ND != 2 || x.n.ND == 0 || x.cols() != w.Dim(1) || (bias != nil && (bias.n.ND != 1 || bias.Dim(0) != w.Dim(0))) {
-		return s.fail("Linear", "x %s, w %s, bias %s: want [..,K], [N,K], [N]", x, w, bias), packed
+		return s.fail("Linear", "x %s, w %s, bias %s: want [..,K], [N,K], [N]", x, w, bias), own, packed
 	}
 	if !s.inSequences("Linear", x.Len()/max(w.Dim(1), 1)) {
-		return s.dead(), packed
+		return s.dead(), own, packed
 	}
 	shape := x.Shape()
 	shape[len(shape)-1] = w.Dim(0)
 	y = s.make("Linear", F32, shape...)
-	packed, ok := s.packedOf("Linear", w)
+	own, packed, ok := s.weight("Linear", w, false)
 	if !ok {
-		return s.dead(), packed
+		return s.dead(), own, packed
 	}
-	return y, packed
+	return y, own, packed
 }
 
 func (s *Scope) recordLinear(y, x, w, bias *Tensor) {
@@ -101,7 +111,7 @@ func (s *Scope) recordLinear(y, x, w, bias *Tensor) {
 		be := g.st.be
 		if x.grads {
 			dx := g.like("Linear", x)
-			if packed, ok := g.packedOf("Linear", w); ok && !dx.dead && g.did("Linear", be.LinearDX(dx.n, y.grad.n, w.n, packed), y, w) {
+			if own, packed, ok := g.weight("Linear", w, true); ok && !dx.dead && g.did("Linear", be.LinearDX(dx.n, y.grad.n, own, packed), y, w) {
 				g.addGrad(x, dx)
 			}
 		}
@@ -198,7 +208,7 @@ func (s *Scope) ids(op string, idx []int32, bound int) *Tensor {
 
 // Gather is the rows of x that idx names: x [R, ..], the result [len(idx), ..].
 func (s *Scope) Gather(x *Tensor, idx []int32) *Tensor {
-	if !s.want("Gather", x) {
+	if !s.wantWeight("Gather", x, x) {
 		return s.dead()
 	}
 	if x.n.ND == 0 {
@@ -208,10 +218,18 @@ func (s *Scope) Gather(x *Tensor, idx []int32) *Tensor {
 	shape := x.Shape()
 	shape[0] = len(idx)
 	y := s.make("Gather", F32, shape...)
-	if id.dead || y.dead || !s.did("Gather", s.st.be.Gather(y.n, x.n, id.n), x) {
+	if id.dead || y.dead {
 		return s.dead()
 	}
-	if x.param != nil && x.param.IsBF16() && !s.did("Gather", s.st.be.Round16(y.n, y.n, native.HalfAway), x) {
+	p := x.halved()
+	if p != nil {
+		if !s.did("Gather", s.st.be.SplitGather(y.n, p.asWeight(), p.halves.hi.n, id.n), x) {
+			return s.dead()
+		}
+	} else if !s.did("Gather", s.st.be.Gather(y.n, x.n, id.n), x) {
+		return s.dead()
+	}
+	if p == nil && x.param != nil && x.param.IsBF16() && !s.did("Gather", s.st.be.Round16(y.n, y.n, native.HalfAway), x) {
 		return s.dead()
 	}
 	if s.recording(x) {

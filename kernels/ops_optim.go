@@ -28,7 +28,7 @@ type AdamWOptions struct {
 // AdamW updates w in place with gradient grad and moments m and v (arXiv 1711.05101, algorithm 2): decay w by LR Decay, then
 // w -= LR mhat / (sqrt(vhat) + Eps). The caller tells the parameter that it changed.
 func (s *Scope) AdamW(w, m, v, grad *Tensor, o AdamWOptions) {
-	if !s.want("AdamW", w, m, v, grad) {
+	if !s.wantWeight("AdamW", w, w, m, v, grad) {
 		return
 	}
 	if !sameShape(w, m) || !sameShape(w, v) || !sameShape(w, grad) || o.Step < 1 {
@@ -36,7 +36,9 @@ func (s *Scope) AdamW(w, m, v, grad *Tensor, o AdamWOptions) {
 		return
 	}
 	hyper := s.FromF64([]float64{o.LR, o.Scale, 1 - float64(pow(o.Beta1, o.Step)), 1 - float64(pow(o.Beta2, o.Step))})
-	if !hyper.dead {
+	if p := w.halved(); p != nil && !hyper.dead {
+		s.did("AdamW", s.adamwHalves(p, m, v, grad, hyper, o), w)
+	} else if !hyper.dead {
 		s.did("AdamW", s.st.be.AdamW(w.n, m.n, v.n, grad.n, hyper.n, float32(o.Beta1), float32(o.Beta2), float32(o.Eps), float32(o.Decay)), w)
 	}
 }

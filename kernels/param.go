@@ -23,21 +23,44 @@ type Param struct {
 	packed  *Tensor
 	version int // of the values; packed is stale when packedAt differs
 	at      int
-	bf16    bool   // matrix products round it
-	base    *Param // of a tied use
+	bf16    bool    // matrix products round it
+	halves  *halves // how it is kept then, where the device has that; Tensor has no memory
+	written bool    // there are values
+	base    *Param  // of a tied use
 	ties    []*Param
 }
 
 // NewParam returns a parameter with the given values, row-major in shape; nil values are undefined until [Param.WriteAt] has
 // written them all. The caller frees it with [Param.Free].
 func (d *Device) NewParam(name string, values []float32, shape ...int) (*Param, error) {
-	t, err := d.newTensor(F32, shape)
-	if err != nil {
+	return d.newParam(name, values, shape, false)
+}
+
+// NewParamBF16 is [Device.NewParam] of a matrix and then [Param.UseBF16], without memory for fp32 values in between.
+func (d *Device) NewParamBF16(name string, values []float32, shape ...int) (*Param, error) {
+	return d.newParam(name, values, shape, true)
+}
+
+func (d *Device) newParam(name string, values []float32, shape []int, bf16 bool) (*Param, error) {
+	t := &Tensor{dev: d, n: native.Tensor{DType: native.F32}}
+	if err := t.setShape(shape); err != nil {
 		return nil, fmt.Errorf("kernels: new parameter %s: %w", name, err)
 	}
-	t.mem.owned = true
 	p := &Param{Tensor: t, Name: name}
-	t.param, t.grads = p, true
+	t.mem, t.param, t.grads = &t.own, p, true
+	t.mem.owned = true
+	if bf16 {
+		if err := p.UseBF16(); err != nil {
+			return nil, err
+		}
+	}
+	if p.halves == nil {
+		b, err := d.alloc(4 * int64(t.Len()))
+		if err != nil {
+			return nil, fmt.Errorf("kernels: new parameter %s: %w", name, err)
+		}
+		t.mem.block, t.n.P = b, b.p
+	}
 	if values == nil {
 		return p, nil
 	}
@@ -80,9 +103,13 @@ func (p *Param) root() *Param {
 }
 
 // UseBF16 makes every product with the matrix one in bf16, for all uses of p: the weight is rounded (to nearest, halves away from 0),
-// the other factor too (halves to even), gradients as they go into a product likewise; sums are fp32. The values stay fp32, as the
-// master that an optimiser changes, so a small step is not lost. Rows that [Scope.Embedding] reads are rounded as well. It is called
+// the other factor too (halves to even), gradients as they go into a product likewise; sums are fp32. No bit of the values is lost, so a
+// small step of an optimiser is not either. Rows that [Scope.Embedding] reads are rounded as well. It is called
 // before p is used, and is an error on a device without such products ([Device.BF16]).
+//
+// On cpu the values are then kept in halves: the rounded weight as products read it, 2 bytes, beside it what rounding took, 2 bytes unless that is
+// zero everywhere, and from the first gradient on 2 bytes of the rounded weight as gradients read it. There are no fp32 values in memory: linear
+// products, heads, embeddings, AdamW, [Param.Values] and [Param.WriteAt] take such a parameter, other operations its [Scope.Values].
 func (p *Param) UseBF16() error {
 	if p.n.ND != 2 {
 		return fmt.Errorf("kernels: %s in bf16: it is %s, want a matrix", p.Name, p.Tensor)
@@ -96,6 +123,11 @@ func (p *Param) UseBF16() error {
 	if r.packed != nil {
 		return fmt.Errorf("kernels: %s in bf16: it has been used already", p.Name)
 	}
+	if r.halves == nil {
+		if err := r.halve(); err != nil {
+			return fmt.Errorf("kernels: %s in bf16: %w", p.Name, err)
+		}
+	}
 	r.bf16 = true
 	return nil
 }
@@ -107,6 +139,9 @@ func (p *Param) IsBF16() bool { return p.root().bf16 }
 func (p *Param) Grad() (*Tensor, error) {
 	if !p.grads {
 		return nil, fmt.Errorf("kernels: gradient of %s: the parameter is frozen", p.Name)
+	}
+	if err := p.root().trains(); err != nil {
+		return nil, fmt.Errorf("kernels: gradient of %s: %w", p.Name, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -173,19 +208,34 @@ func (p *Param) WriteAt(values []float32, at int) error {
 	if p.mem.freed {
 		return fmt.Errorf("kernels: parameter %s: written after Free", p.Name)
 	}
-	p.Changed()
+	r := p.root()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.version++
 	if len(values) == 0 {
 		return nil
 	}
-	n := int64(len(values))
-	part := native.Tensor{P: unsafe.Add(p.n.P, 4*at), N: [4]int64{n, 1, 1, 1}, ND: 1, DType: p.n.DType}
-	if err := p.dev.be.Write(part, unsafe.Pointer(&values[0]), 4*n); err != nil {
+	r.written = true
+	var err error
+	if r.halves != nil {
+		err = r.writeHalves(values, at)
+	} else {
+		err = p.dev.be.Write(r.elements(at, len(values)), ptr(values), int64(4*len(values)))
+	}
+	if err != nil {
 		return fmt.Errorf("kernels: parameter %s: %w", p.Name, err)
 	}
 	return nil
 }
 
-// Changed tells that the values were changed in place (by an optimiser), so that packed copies are made anew.
+// elements are n of the fp32 values, from index at on.
+func (p *Param) elements(at, n int) native.Tensor {
+	return native.Tensor{P: unsafe.Add(p.n.P, 4*at), N: [4]int64{int64(n), 1, 1, 1}, ND: 1, DType: p.n.DType}
+}
+
+func ptr(values []float32) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(values)) }
+
+// Changed tells that the values were changed in place (by an optimiser), so that a packed copy is made anew.
 func (p *Param) Changed() {
 	r := p.root()
 	r.mu.Lock()
@@ -209,6 +259,9 @@ func (p *Param) Free() error {
 	}
 	if p.packed != nil {
 		err = p.packed.Free()
+	}
+	if p.halves != nil {
+		err = p.halves.free()
 	}
 	return err
 }

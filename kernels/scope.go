@@ -108,6 +108,22 @@ func (s *Scope) dead() *Tensor { return &Tensor{dev: s.st.dev, dead: true} }
 
 // ready reports whether op may run on these inputs; nil inputs are absent ones.
 func (s *Scope) ready(op string, in ...*Tensor) bool {
+	return s.alive(op, in...) && s.whole(op, nil, in...)
+}
+
+// whole reports that inputs other than w have values in memory.
+func (s *Scope) whole(op string, w *Tensor, in ...*Tensor) bool {
+	for i, t := range in {
+		if t != nil && t != w && t.mem.halved {
+			s.fail(op, "argument %d, %w", i+1, notWhole(t))
+			return false
+		}
+	}
+	return true
+}
+
+// alive is ready, of inputs that may be kept in halves.
+func (s *Scope) alive(op string, in ...*Tensor) bool {
 	if s.st.root.err != nil {
 		return false
 	}
@@ -137,14 +153,17 @@ func (s *Scope) ready(op string, in ...*Tensor) bool {
 }
 
 // want is ready plus: all inputs are present and fp32.
-func (s *Scope) want(op string, in ...*Tensor) bool {
+func (s *Scope) want(op string, in ...*Tensor) bool { return s.wantWeight(op, nil, in...) }
+
+// wantWeight is want of inputs of which w may be kept in halves.
+func (s *Scope) wantWeight(op string, w *Tensor, in ...*Tensor) bool {
 	for i, t := range in {
 		if t == nil && s.st.root.err == nil {
 			s.fail(op, "argument %d is nil", i+1)
 			return false
 		}
 	}
-	return s.ready(op, in...) && s.typed(op, F32, in...)
+	return s.alive(op, in...) && s.whole(op, w, in...) && s.typed(op, F32, in...)
 }
 
 func (s *Scope) typed(op string, dtype DType, in ...*Tensor) bool {
@@ -391,7 +410,7 @@ func (s *Scope) Read(t *Tensor, dst any) error {
 		s.fail("Read", "the tensor is nil")
 		return s.Err()
 	}
-	if !s.ready("Read", t) {
+	if !s.alive("Read", t) {
 		return s.Err()
 	}
 	var p unsafe.Pointer
@@ -415,7 +434,9 @@ func (s *Scope) Read(t *Tensor, dst any) error {
 		s.fail("Read", "%s into %T of length %d", t, dst, n)
 		return s.Err()
 	}
-	if n > 0 {
+	if half := t.halved(); half != nil {
+		s.readHalves(half, dst.([]float32))
+	} else if n > 0 && s.whole("Read", nil, t) {
 		s.did("Read", s.st.be.Read(p, t.n, int64(n)*int64(t.DType().Size())), t)
 	}
 	return s.Err()

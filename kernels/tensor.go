@@ -42,6 +42,7 @@ type memory struct {
 	block
 	freed  bool
 	owned  bool // long-lived: freed by Free, not by a scope
+	halved bool // a parameter's that is kept in halves: there is no block
 	wanted int  // by so many gradients, or uploads kept for later, while Backward runs
 }
 
@@ -134,7 +135,9 @@ func (t *Tensor) Free() error {
 		return fmt.Errorf("kernels: free: %s is freed already", t)
 	}
 	t.mem.freed = true
-	t.dev.release(t.mem.block)
+	if !t.mem.halved {
+		t.dev.release(t.mem.block)
+	}
 	return nil
 }
 

@@ -227,7 +227,7 @@ func (m *LM) Unmerged(merged *LM) (*LM, error) {
 
 // shifted copies from with sign times the adapter's product added to each target.
 func (m *LM) shifted(from *LM, sign float32) (*LM, error) {
-	return m.like(build(m.dev, m.config, func(w weight) ([]float32, error) {
+	return build(m.dev, m.config, m.bf16, func(w weight) ([]float32, error) {
 		if w.fixed {
 			return slices.Clone(from.fixed[w.name]), nil
 		}
@@ -242,10 +242,10 @@ func (m *LM) shifted(from *LM, sign float32) (*LM, error) {
 		v := make([]float32, p.Len())
 		err := m.dev.Do(context.Background(), func(s *kernels.Scope) error {
 			s = s.NoGrad()
-			return s.Read(s.Add(p.Tensor, s.Affine(s.MatMul(l.b.Tensor, l.a.Tensor), sign*l.scale, 0)), v)
+			return s.Read(s.Add(s.Values(p.Tensor), s.Affine(s.MatMul(l.b.Tensor, l.a.Tensor), sign*l.scale, 0)), v)
 		})
 		return v, err
-	}))
+	})
 }
 
 // ---- dropout, for supervised fine-tuning ----

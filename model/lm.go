@@ -92,6 +92,9 @@ type weight struct {
 	fixed bool // not trained
 }
 
+// rounds tells whether a model in bf16 rounds the array in its products: every matrix but an expert router's.
+func (w weight) rounds() bool { return len(w.shape) == 2 && !strings.HasSuffix(w.name, ".mlp.gate.weight") }
+
 // weights lists the checkpoint's arrays under Hugging Face's names, in the model's order. It is the description of the
 // architecture that loading, saving, initialising and counting share.
 func (c Config) weights() []weight {
@@ -148,12 +151,12 @@ func (ws *weightList) unit(prefix string, width, in int, bias bool) {
 	ws.lin(prefix+"down_proj", in, width, bias)
 }
 
-// build makes the model from a function that gives each array's values.
-func build(dev *kernels.Device, c Config, values func(w weight) ([]float32, error)) (*LM, error) {
+// build makes the model, computing in bf16 or not ([LM.UseBF16]), from a function that gives each array's values.
+func build(dev *kernels.Device, c Config, bf16 bool, values func(w weight) ([]float32, error)) (*LM, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	m := &LM{config: c, dev: dev, byName: map[string]*kernels.Param{}, fixed: map[string][]float32{}}
+	m := &LM{config: c, dev: dev, bf16: bf16, byName: map[string]*kernels.Param{}, fixed: map[string][]float32{}}
 	fail := func(err error) (*LM, error) { return nil, errors.Join(err, m.Close()) }
 	for _, w := range c.weights() {
 		v, err := values(w)
@@ -164,7 +167,11 @@ func build(dev *kernels.Device, c Config, values func(w weight) ([]float32, erro
 			m.fixed[w.name] = v
 			continue
 		}
-		p, err := dev.NewParam(w.name, v, w.shape...)
+		newParam := dev.NewParam
+		if bf16 && w.rounds() {
+			newParam = dev.NewParamBF16
+		}
+		p, err := newParam(w.name, v, w.shape...)
 		if err != nil {
 			return fail(fmt.Errorf("model: %w", err))
 		}
@@ -256,14 +263,14 @@ func (m *LM) Config() Config { return m.config }
 
 // UseBF16 makes the model compute in bf16, in sampler and trainer alike: every matrix but an expert router's is rounded in
 // its products and so is what it multiplies, embeddings are, keys and values are once they are rotated; sums, norms, softmax, residual,
-// losses and gradients are fp32. The weights stay fp32 for the optimiser; what Save writes does not change, and weights that bf16
+// losses and gradients are fp32. The weights keep all their bits for the optimiser; what Save writes does not change, and weights that bf16
 // has exactly are computed with exactly. An adapter's own products stay fp32. It is called before the model is used.
 func (m *LM) UseBF16() error {
 	if m.lora != nil {
 		return errors.New("model: bf16: the model has an adapter: call UseBF16 on its base, first")
 	}
 	for _, p := range m.params {
-		if len(p.Shape()) == 2 && !strings.HasSuffix(p.Name, ".mlp.gate.weight") {
+		if (weight{name: p.Name, shape: p.Shape()}).rounds() {
 			if err := p.UseBF16(); err != nil {
 				return fmt.Errorf("model: %w", err)
 			}
@@ -271,17 +278,6 @@ func (m *LM) UseBF16() error {
 	}
 	m.bf16 = true
 	return nil
-}
-
-// like makes a fresh copy of m compute as m does.
-func (m *LM) like(fresh *LM, err error) (*LM, error) {
-	if err != nil || !m.bf16 {
-		return fresh, err
-	}
-	if err := fresh.UseBF16(); err != nil {
-		return nil, errors.Join(err, fresh.Close())
-	}
-	return fresh, nil
 }
 
 // BF16 reports whether the model computes in bf16.

@@ -80,7 +80,7 @@ func load(dev *kernels.Device, dir string, o Options, score bool) (m *LM, head [
 	if err := c.checkShapes(dir, file, extra...); err != nil {
 		return nil, nil, err
 	}
-	m, err = build(dev, c, func(w weight) ([]float32, error) {
+	m, err = build(dev, c, o.DType == kernels.BF16, func(w weight) ([]float32, error) {
 		if w.fixed {
 			return file.Float32(w.name)
 		}
@@ -88,11 +88,6 @@ func load(dev *kernels.Device, dir string, o Options, score bool) (m *LM, head [
 	})
 	if err != nil {
 		return nil, nil, err
-	}
-	if o.DType == kernels.BF16 {
-		if err := m.UseBF16(); err != nil {
-			return nil, nil, errors.Join(err, m.Close())
-		}
 	}
 	for _, p := range m.params {
 		err := file.Each(p.Name, func(at int, values []float32) error { return p.WriteAt(values, at) })
@@ -167,12 +162,12 @@ func (m *LM) Clone() (*LM, error) {
 	if m.lora != nil {
 		return m.cloneAdapter()
 	}
-	return m.like(build(m.dev, m.config, func(w weight) ([]float32, error) {
+	return build(m.dev, m.config, m.bf16, func(w weight) ([]float32, error) {
 		if w.fixed {
 			return slices.Clone(m.fixed[w.name]), nil
 		}
 		return m.byName[w.name].Values()
-	}))
+	})
 }
 
 // CopyFrom takes over the values of another model of the same architecture; with an adapter, of another adapter over the same base.
@@ -212,7 +207,7 @@ func New(dev *kernels.Device, c Config, seed uint64, init Init) (*LM, error) {
 		init = func(string, []int) float64 { return c.InitializerRange }
 	}
 	array := uint32(0)
-	return build(dev, c, func(w weight) ([]float32, error) {
+	return build(dev, c, false, func(w weight) ([]float32, error) {
 		n := 1
 		for _, d := range w.shape {
 			n *= d

@@ -82,5 +82,11 @@ CALL(linear_dw16_segs, (const r1_api *api, r1_ctx *c, r1_tensor dw, r1_tensor dy
 CALL(head_grad_segs, (const r1_api *api, r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor dkl, r1_tensor ent, r1_tensor lse, r1_tensor aux, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target, r1_tensor temp, float softcap, r1_tensor y, r1_tensor u, r1_tensor upacked, float ycap, float beta, r1_tensor keep_at, r1_tensor keep, r1_tensor segs), (c, dx, dw, dlogp, dent, dkl, ent, lse, aux, x, w, packed, target, temp, softcap, y, u, upacked, ycap, beta, keep_at, keep, segs))
 CALL(linears, (const r1_api *api, r1_ctx *c, int32_t n, const r1_tensor *y, r1_tensor x, const r1_tensor *w, const r1_tensor *packed, const r1_tensor *bias), (c, n, y, x, w, packed, bias))
 CALL(round16, (const r1_api *api, r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how), (c, y, x, how))
+CALL(split_bytes, (const r1_api *api, r1_ctx *c, int64_t n, int64_t k, int32_t part, int64_t *out), (c, n, k, part, out))
+CALL(split_write, (const r1_api *api, r1_ctx *c, r1_tensor w, r1_tensor hi, r1_tensor lo, r1_tensor x, int64_t at), (c, w, hi, lo, x, at))
+CALL(split_read, (const r1_api *api, r1_ctx *c, r1_tensor x, r1_tensor w, r1_tensor hi, r1_tensor lo, int64_t at), (c, x, w, hi, lo, at))
+CALL(split_back, (const r1_api *api, r1_ctx *c, r1_tensor w, r1_tensor hi), (c, w, hi))
+CALL(split_gather, (const r1_api *api, r1_ctx *c, r1_tensor y, r1_tensor w, r1_tensor hi, r1_tensor idx), (c, y, w, hi, idx))
+CALL(split_adamw, (const r1_api *api, r1_ctx *c, r1_tensor w, r1_tensor hi, r1_tensor lo, r1_tensor m, r1_tensor v, r1_tensor g, r1_tensor hyper, float beta1, float beta2, float eps, float decay), (c, w, hi, lo, m, v, g, hyper, beta1, beta2, eps, decay))
 
 #endif

@@ -43,7 +43,7 @@ typedef struct {
 	float *scratch;      /* gemm_scratch floats a worker */
 } gemm_args;
 
-typedef struct { int64_t n, k, kp, ld_n, ld_k; const float *w; float *out; } pack_args; /* kp: words of k in bf16 */
+typedef struct { int64_t n, k, ld_n, ld_k; const float *w; float *out; } pack_args;
 
 /* c[i,j] = sum over k ascending of a(i,k) b(k,j) in bf16: rows of kp words, in class tile a multiple of BLOCK16, and panels of them */
 #define BLOCK16 16
@@ -57,9 +57,9 @@ typedef struct {
 	int64_t mc, nc, tasks_n; /* as in gemm_args */
 } gemm16_args;
 
-/* x [rows, cols] as panels of width columns, mr, nr (a weight's nr) or 1, kp words deep; zero stands for the row after an odd last one. starts: each run of BLOCK16 words
+/* x [rows, cols] as panels of width columns, mr, nr or 1, kp words deep; zero stands for the row after an odd last one. starts: each run of BLOCK16 words
  * has the rows from one start to the next, at most two a word, and 0 after them, x beginning at the first start; NULL: rows follow one another. */
-typedef struct { int64_t rows, cols, width, kp; int weight; float zero; const float *x; const int32_t *starts; uint32_t *out; } pairs16_args;
+typedef struct { int64_t rows, cols, width, kp; float zero; const float *x; const int32_t *starts; uint32_t *out; } pairs16_args;
 
 typedef struct { int64_t k, kp; int weight; const float *x; float *y; uint32_t *words; } round16_args;
 
@@ -131,6 +131,18 @@ typedef struct {
 
 typedef struct { int64_t n; float *w, *m, *v; const float *g; double *partial; float keep, step, rbc2, gscale, beta1, beta2, eps; } optim_args;
 
+/* a weight [n, k] in halves: the high ones in panels over n, kp words deep, hi, and in panels over k, np words deep, back, or NULL; the low ones by rows,
+ * lo, or NULL: zeros */
+typedef struct {
+	int64_t n, k, kp, np;
+	uint32_t *hi, *back;
+	uint16_t *lo;
+	float *x;
+	int64_t at, count;  /* elements at .. at + count go from x or into it */
+	const int32_t *idx; /* rows that go into x */
+	optim_args o;       /* a step, where g is not NULL */
+} split_args;
+
 #define NORM_BLOCK 4096 /* elements of one partial sum of sq_norm */
 
 /* ---- the table of range functions ---- */
@@ -143,11 +155,12 @@ typedef struct {
 	range_fn *unary, *unary_grad, *binary, *affine, *fma, *clamp, *select;
 	range_fn *row_sum, *row_max, *col_sum, *seg_sum, *seg_scan, *scatter_add;
 	range_fn *gemm, *pack;
-	range_fn *gemm16_fma, *gemm16_dot, *gemm16_tile, *pack16, *words16, *pairs16, *round16;
+	range_fn *gemm16_fma, *gemm16_dot, *gemm16_tile, *words16, *pairs16, *round16;
 	range_fn *rmsnorm, *rmsnorm_dx, *rmsnorm_dw, *rope, *glu, *glu_grad;
 	range_fn *attn, *attn_merge, *attn_grad;
 	range_fn *head_stats, *head_dlogits, *head_draw;
 	range_fn *sq_norm, *adamw;
+	range_fn *split_write, *split_read, *split_gather, *split_panels;
 	range_fn *peak; /* rounds of the busiest fma loop, peak_flops each */
 } cpu_kernels;
 

@@ -243,13 +243,18 @@ char *cpu_sq_norm(r1_ctx *c, r1_tensor y, r1_tensor x)
 	scratch_put(c, partial, got);
 	return NULL;
 }
+void adamw_numbers(optim_args *a, r1_tensor hyper, float beta1, float beta2, float eps, float decay)
+{
+	const double *h = hyper.p;
+	a->keep = (float)(1 - h[0] * (double)decay), a->step = (float)(h[0] / h[2]), a->rbc2 = (float)(1 / sqrt(h[3])), a->gscale = (float)h[1];
+	a->beta1 = beta1, a->beta2 = beta2, a->eps = eps;
+}
 char *cpu_adamw(r1_ctx *c, r1_tensor w, r1_tensor m, r1_tensor v, r1_tensor g, r1_tensor hyper, float beta1, float beta2, float eps, float decay)
 {
 	F32(w); F32N(m, count(w)); F32N(v, count(w)); F32N(g, count(w));
 	TRY(check_count("adamw", "hyper", hyper, R1_F64, 4));
-	const double *h = hyper.p;
-	optim_args a = {.w = w.p, .m = m.p, .v = v.p, .g = g.p, .keep = (float)(1 - h[0] * (double)decay), .step = (float)(h[0] / h[2]), .rbc2 = (float)(1 / sqrt(h[3])),
-	                .gscale = (float)h[1], .beta1 = beta1, .beta2 = beta2, .eps = eps};
+	optim_args a = {.w = w.p, .m = m.p, .v = v.p, .g = g.p};
+	adamw_numbers(&a, hyper, beta1, beta2, eps, decay);
 	pool_run(c->threads, count(w), FLAT_GRAIN, c->k->adamw, &a);
 	return NULL;
 }

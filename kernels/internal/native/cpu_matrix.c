@@ -4,24 +4,25 @@
 
 /* ---- matrix products ---- */
 
-/* A packed weight: panels over n for linear (k-major), then panels over k for linear_dx. */
-static int64_t words(const r1_ctx *c, int64_t k) /* of k numbers in bf16 */
+/* A packed weight: panels over n for linear (k-major), then panels over k for linear_dx. In bf16 they are apart, the parts hi and back of a split one. */
+int64_t words(const r1_ctx *c, int64_t k)
 {
 	return c->bf16 == R1_BF16_TILE ? (k + 2 * BLOCK16 - 1) / (2 * BLOCK16) * BLOCK16 : (k + 1) / 2;
 }
 static int64_t panel_floats(const cpu_kernels *k, int64_t wide, int64_t deep) { return (wide + k->nr - 1) / k->nr * k->nr * deep; }
 
-/* the part of a packed weight that linear_dx reads */
-static const float *packed_back(const r1_ctx *c, r1_tensor packed, int64_t n, int64_t k)
-{
-	return packed.p ? (const float *)packed.p + panel_floats(c->k, n, is_bf16(packed) ? words(c, k) : k) : NULL;
-}
-
 char *cpu_pack_bytes(r1_ctx *c, int64_t n, int64_t k, int32_t dtype, int64_t *out)
 {
-	CHECK(dtype == R1_F32 || dtype == R1_BF16, "pack_bytes: dtype %d is not offered", dtype);
+	CHECK(dtype == R1_F32, "pack_bytes: dtype %d is not offered: weights in bf16 are split here", dtype);
 	CHECK(n > 0 && k > 0 && n < (INT64_C(1) << 31) && k < (INT64_C(1) << 31), "pack_bytes: [%lld,%lld]", (long long)n, (long long)k);
-	*out = 4 * (dtype == R1_F32 ? panel_floats(c->k, n, k) + panel_floats(c->k, k, n) : panel_floats(c->k, n, words(c, k)) + panel_floats(c->k, k, words(c, n)));
+	*out = 4 * (panel_floats(c->k, n, k) + panel_floats(c->k, k, n));
+	return NULL;
+}
+char *cpu_split_bytes(r1_ctx *c, int64_t n, int64_t k, int32_t part, int64_t *out)
+{
+	CHECK(part == R1_SPLIT_HI || part == R1_SPLIT_LO || part == R1_SPLIT_BACK, "split_bytes: part %d", part);
+	CHECK(n > 0 && k > 0 && n < (INT64_C(1) << 31) && k < (INT64_C(1) << 31), "split_bytes: [%lld,%lld]", (long long)n, (long long)k);
+	*out = part == R1_SPLIT_LO ? 2 * n * k : 4 * (part == R1_SPLIT_HI ? panel_floats(c->k, n, words(c, k)) : panel_floats(c->k, k, words(c, n)));
 	return NULL;
 }
 /* a.x [rows, cols] in panels of width columns, neighbouring rows in one word */
@@ -32,17 +33,10 @@ char *cpu_pack(r1_ctx *c, r1_tensor packed, r1_tensor w)
 	CHECK(w.nd == 2, "pack: w is not [N,K]");
 	TRY(check_packed(c, "pack", packed, w));
 	int64_t n = w.n[0], k = w.n[1];
-	const int half = is_bf16(packed);
-	range_fn *fn = half ? c->k->pack16 : c->k->pack;
-	pack_args forward = {.n = n, .k = k, .kp = words(c, k), .ld_n = k, .ld_k = 1, .w = w.p, .out = packed.p};
-	pool_run(c->threads, (n + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * k), fn, &forward);
-	float *back = (float *)(uintptr_t)packed_back(c, packed, n, k);
-	if (half) {
-		pairs(c, (pairs16_args){.rows = n, .cols = k, .width = c->k->nr, .kp = words(c, n), .weight = 1, .x = w.p, .out = (uint32_t *)(void *)back});
-		return NULL;
-	}
-	pack_args b = {.n = k, .k = n, .ld_n = 1, .ld_k = k, .w = w.p, .out = back};
-	pool_run(c->threads, (k + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * n), fn, &b);
+	pack_args forward = {.n = n, .k = k, .ld_n = k, .ld_k = 1, .w = w.p, .out = packed.p};
+	pool_run(c->threads, (n + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * k), c->k->pack, &forward);
+	pack_args back = {.n = k, .k = n, .ld_n = 1, .ld_k = k, .w = w.p, .out = (float *)packed.p + panel_floats(c->k, n, k)};
+	pool_run(c->threads, (k + c->k->nr - 1) / c->k->nr, row_grain(c->k->nr * n), c->k->pack, &back);
 	return NULL;
 }
 
@@ -150,9 +144,11 @@ char *run_linear(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, r1_
 }
 char *run_linear_dx(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *dy, r1_tensor w, r1_tensor packed, float *dx)
 {
-	const float *back = packed_back(c, packed, n, k);
-	if (is_bf16(packed))
-		return run_gemm16(c, 1, &(gemm16_args){.m = m, .n = k, .b = (const uint32_t *)(const void *)back, .c = dx, .ldc = k}, n, dy);
+	if (is_bf16(packed)) {
+		CHECK(w.p, "linear_dx: the split weight is without the part for it");
+		return run_gemm16(c, 1, &(gemm16_args){.m = m, .n = k, .b = w.p, .c = dx, .ldc = k}, n, dy);
+	}
+	const float *back = packed.p ? (const float *)packed.p + panel_floats(c->k, n, k) : NULL;
 	return run_gemm(c, 1, &(gemm_args){.m = m, .n = k, .k = n, .a = dy, .a_m = n, .a_k = 1, .b = w.p, .b_k = k, .b_n = 1, .bp = back, .c = dx, .ldc = k});
 }
 /* Where the blocks of class tile begin, each sequence's first row among them, and t at the end. Other classes have none: their chains go on from row to row. */
@@ -225,14 +221,19 @@ char *run_linear_dw(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy,
 	return run_gemm(c, 1, &(gemm_args){.m = n, .n = k, .k = t, .a = dy, .a_m = 1, .a_k = n, .b = x, .b_k = k, .b_n = 1, .c = dw, .ldc = k, .acc = 1});
 }
 
+/* w f32 [N,K] and its packed copy or none, or w a split weight and packed its part hi */
 char *check_packed(r1_ctx *c, const char *op, r1_tensor packed, r1_tensor w)
 {
 	int64_t bytes = 0;
-	CHECK(w.p && w.nd == 2 && w.dtype == R1_F32, "%s: w is not f32 [N,K]", op);
+	CHECK(w.nd == 2 && (w.dtype == R1_BF16 || (w.p && w.dtype == R1_F32)), "%s: w is not f32 [N,K], nor split", op);
+	if (w.dtype == R1_BF16) {
+		TRY(cpu_split_bytes(c, w.n[0], w.n[1], R1_SPLIT_HI, &bytes));
+		return check_count(op, "hi", packed, R1_BF16, bytes / 2);
+	}
 	if (!packed.p)
 		return NULL;
-	TRY(cpu_pack_bytes(c, w.n[0], w.n[1], is_bf16(packed) ? R1_BF16 : R1_F32, &bytes));
-	return is_bf16(packed) ? check_count(op, "packed", packed, R1_BF16, bytes / 2) : check_count(op, "packed", packed, R1_U8, bytes);
+	TRY(cpu_pack_bytes(c, w.n[0], w.n[1], R1_F32, &bytes));
+	return check_count(op, "packed", packed, R1_U8, bytes);
 }
 
 char *cpu_round16(r1_ctx *c, r1_tensor y, r1_tensor x, int32_t how)

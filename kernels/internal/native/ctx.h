@@ -40,14 +40,17 @@ void scratch_put(r1_ctx *c, void *p, int64_t bytes);
 
 /* ---- cpu_matrix.c ---- */
 
-/* y [m,n] = x wT + bias, dx [m,k] = dy w, dw [n,k] += dyT x; in bf16 where packed is, and dw by run_linear_dw16 */
+/* y [m,n] = x wT + bias, dx [m,k] = dy w, dw [n,k] += dyT x; in bf16 where packed is,
+ * and dw by run_linear_dw16 */
 char *run_linear(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *x, r1_tensor w, r1_tensor packed, float *y, const float *bias);
 char *run_linear_dx(r1_ctx *c, int64_t m, int64_t n, int64_t k, const float *dy, r1_tensor w, r1_tensor packed, float *dx);
 typedef struct { int32_t *starts; int64_t n, got; } row_blocks; /* block i has rows starts[i] .. starts[i+1] */
 char *take_blocks(r1_ctx *c, const char *op, int64_t t, r1_tensor segs, row_blocks *b); /* starts go back by scratch_put */
 char *run_linear_dw16(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw, row_blocks at);
 char *run_linear_dw(r1_ctx *c, int64_t t, int64_t n, int64_t k, const float *dy, const float *x, float *dw);
+int64_t words(const r1_ctx *c, int64_t k); /* of k numbers in bf16 */
 char *check_packed(r1_ctx *c, const char *op, r1_tensor packed, r1_tensor w);
+void adamw_numbers(optim_args *a, r1_tensor hyper, float beta1, float beta2, float eps, float decay); /* cpu_head.c */
 static inline int is_bf16(r1_tensor packed) { return packed.p && packed.dtype == R1_BF16; }
 
 /* ---- checks ---- */

@@ -209,12 +209,12 @@ static inline uint32_t f_raw(float f)
 INLINE uint32_t word16(float even, float odd, const int weight) { return (round16(f_raw(even), weight) & 0xffff0000u) | round16(f_raw(odd), weight) >> 16; }
 
 /* a row of k numbers as kp words, 0 past the numbers */
-INLINE void row16(uint32_t *y, const float *x, int64_t k, int64_t kp, const int weight)
+INLINE void row16(uint32_t *y, const float *x, int64_t k, int64_t kp)
 {
 	for (int64_t j = 0; j < k / 2; j++)
-		y[j] = word16(x[2 * j], x[2 * j + 1], weight);
+		y[j] = word16(x[2 * j], x[2 * j + 1], 0);
 	if (k % 2)
-		y[k / 2] = word16(x[k - 1], 0.0f, weight);
+		y[k / 2] = word16(x[k - 1], 0.0f, 0);
 	for (int64_t j = (k + 1) / 2; j < kp; j++)
 		y[j] = 0;
 }
@@ -225,7 +225,7 @@ static void k_words16(const void *args, int64_t lo, int64_t hi, int worker)
 	const round16_args *r = args;
 	(void)worker;
 	for (int64_t i = lo; i < hi; i++)
-		row16(r->words + i * r->kp, r->x + i * r->k, r->k, r->kp, 0);
+		row16(r->words + i * r->kp, r->x + i * r->k, r->k, r->kp);
 }
 
 /* w words of two rows, or of one and of zero, or 0 */
@@ -242,7 +242,7 @@ INLINE void pair16(uint32_t *out, const float *even, const float *odd, float zer
 }
 
 /* items are blocks of 16 words of depth of panels that width columns of x make; neighbours in depth are rows of x */
-INLINE void pairs16(const pairs16_args *a, const int width, int64_t lo, int64_t hi, const int weight)
+INLINE void pairs16(const pairs16_args *a, const int width, int64_t lo, int64_t hi)
 {
 	enum { RUN = 4 * GEMM_NR }; /* columns at a time, and with them whole vectors */
 	const int64_t kp = a->kp, step = RUN / width * width;
@@ -254,7 +254,7 @@ INLINE void pairs16(const pairs16_args *a, const int width, int64_t lo, int64_t 
 				const int64_t r = r0 + 2 * (k - k0);
 				const float *even = r < r1 ? a->x + r * a->cols + j0 : NULL, *odd = r + 1 < r1 ? even + a->cols : NULL;
 				int n = a->cols - j0 < step ? (int)(a->cols - j0) : (int)step;
-				pair16(words, even, odd, a->zero, n, weight);
+				pair16(words, even, odd, a->zero, n, 0);
 				for (int j = n; j % width; j++)
 					words[j] = 0;
 				for (int j = 0; j < n; j += width)
@@ -267,13 +267,11 @@ static void k_pairs16(const void *args, int64_t lo, int64_t hi, int worker)
 	const pairs16_args *a = args;
 	(void)worker;
 	if (a->width == 1)
-		pairs16(a, 1, lo, hi, 0);
+		pairs16(a, 1, lo, hi);
 	else if (a->width == GEMM_MR)
-		pairs16(a, GEMM_MR, lo, hi, 0);
-	else if (a->weight)
-		pairs16(a, GEMM_NR, lo, hi, 1);
+		pairs16(a, GEMM_MR, lo, hi);
 	else
-		pairs16(a, GEMM_NR, lo, hi, 0);
+		pairs16(a, GEMM_NR, lo, hi);
 }
 
 /* items are elements */
@@ -287,28 +285,5 @@ static void k_round16(const void *args, int64_t lo, int64_t hi, int worker)
 	else
 		for (int64_t i = lo; i < hi; i++)
 			r->y[i] = f_word(round16(f_raw(r->x[i]), 0) & 0xffff0000u);
-}
-
-/* items are panels of a weight [n, k] */
-static void k_pack16(const void *args, int64_t lo, int64_t hi, int worker)
-{
-	enum { DEEP = 64 };
-	const pack_args *a = args;
-	const int64_t kp = a->kp;
-	uint32_t rows[GEMM_NR][DEEP];
-	(void)worker;
-	for (int64_t p = lo; p < hi; p++) {
-		uint32_t *out = (uint32_t *)(void *)a->out + p * kp * GEMM_NR;
-		int64_t j0 = p * GEMM_NR, cols = a->n - j0 < GEMM_NR ? a->n - j0 : GEMM_NR;
-		memset(rows, 0, sizeof rows);
-		for (int64_t k0 = 0; k0 < kp; k0 += DEEP) {
-			int64_t deep = kp - k0 < DEEP ? kp - k0 : DEEP;
-			for (int64_t j = 0; j < cols; j++)
-				row16(rows[j], a->w + (j0 + j) * a->ld_n + 2 * k0, a->k - 2 * k0 < 2 * deep ? a->k - 2 * k0 : 2 * deep, deep, 1);
-			for (int64_t k = 0; k < deep; k++, out += GEMM_NR)
-				for (int j = 0; j < GEMM_NR; j++)
-					out[j] = rows[j][k];
-		}
-	}
 }
 #endif

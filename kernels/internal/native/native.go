@@ -137,6 +137,13 @@ func (b *Backend) Read(dst unsafe.Pointer, src Tensor, bytes int64) error {
 	return b.enter().leave(C.call_read(b.api, b.ctx, dst, src.c(), C.int64_t(bytes)))
 }
 
+// SplitBytes is the size of a part of a split [n, k] weight.
+func (b *Backend) SplitBytes(n, k int64, part int32) (int64, error) {
+	var out C.int64_t
+	err := b.enter().leave(C.call_split_bytes(b.api, b.ctx, C.int64_t(n), C.int64_t(k), C.int32_t(part), &out))
+	return int64(out), err
+}
+
 // PackBytes is the size of a packed [n, k] weight.
 func (b *Backend) PackBytes(n, k int64, dtype int32) (int64, error) {
 	var out C.int64_t

@@ -91,8 +91,16 @@ func (*Backend) SqNorm(y, x Tensor) error { return ErrNoCgo }
 func (*Backend) AdamW(w, m, v, g, hyper Tensor, beta1, beta2, eps, decay float32) error {
 	return ErrNoCgo
 }
-func (*Backend) AllReduce(x Tensor) error             { return ErrNoCgo }
-func (*Backend) Broadcast(x Tensor, root int32) error { return ErrNoCgo }
-func (*Backend) Round16(y, x Tensor, how int32) error { return ErrNoCgo }
+func (*Backend) AllReduce(x Tensor) error                         { return ErrNoCgo }
+func (*Backend) Broadcast(x Tensor, root int32) error             { return ErrNoCgo }
+func (*Backend) Round16(y, x Tensor, how int32) error             { return ErrNoCgo }
+func (*Backend) SplitBytes(n, k int64, part int32) (int64, error) { return 0, ErrNoCgo }
+func (*Backend) SplitWrite(w, hi, lo, x Tensor, at int64) error   { return ErrNoCgo }
+func (*Backend) SplitRead(x, w, hi, lo Tensor, at int64) error    { return ErrNoCgo }
+func (*Backend) SplitBack(w, hi Tensor) error                     { return ErrNoCgo }
+func (*Backend) SplitGather(y, w, hi, idx Tensor) error           { return ErrNoCgo }
+func (*Backend) SplitAdamW(w, hi, lo, m, v, g, hyper Tensor, beta1, beta2, eps, decay float32) error {
+	return ErrNoCgo
+}
 
 func (*Backend) Linears(y []Tensor, x Tensor, w, packed, bias []Tensor) error { return ErrNoCgo }

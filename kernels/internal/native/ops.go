@@ -231,3 +231,25 @@ func (be *Backend) Broadcast(x Tensor, root int32) error {
 func (be *Backend) Round16(y, x Tensor, how int32) error {
 	return be.done(C.call_round16(be.api, be.ctx, y.c(), x.c(), C.int32_t(how)))
 }
+
+// The parts of a split weight: lo may be absent. w is its shape in bf16 and the memory of back.
+
+func (be *Backend) SplitWrite(w, hi, lo, x Tensor, at int64) error {
+	return be.enter().leave(C.call_split_write(be.api, be.ctx, w.c(), hi.c(), lo.c(), x.c(), C.int64_t(at)))
+}
+
+func (be *Backend) SplitRead(x, w, hi, lo Tensor, at int64) error {
+	return be.enter().leave(C.call_split_read(be.api, be.ctx, x.c(), w.c(), hi.c(), lo.c(), C.int64_t(at)))
+}
+
+func (be *Backend) SplitBack(w, hi Tensor) error {
+	return be.enter().leave(C.call_split_back(be.api, be.ctx, w.c(), hi.c()))
+}
+
+func (be *Backend) SplitGather(y, w, hi, idx Tensor) error {
+	return be.enter().leave(C.call_split_gather(be.api, be.ctx, y.c(), w.c(), hi.c(), idx.c()))
+}
+
+func (be *Backend) SplitAdamW(w, hi, lo, m, v, g, hyper Tensor, beta1, beta2, eps, decay float32) error {
+	return be.enter().leave(C.call_split_adamw(be.api, be.ctx, w.c(), hi.c(), lo.c(), m.c(), v.c(), g.c(), hyper.c(), C.float(beta1), C.float(beta2), C.float(eps), C.float(decay)))
+}

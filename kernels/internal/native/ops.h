@@ -52,5 +52,11 @@ char *cpu_head_sample(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent,
 char *cpu_head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor kept, r1_tensor mass, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor cut, r1_tensor counter, r1_tensor key, float softcap);
 char *cpu_sq_norm(r1_ctx *c, r1_tensor y, r1_tensor x);
 char *cpu_adamw(r1_ctx *c, r1_tensor w, r1_tensor m, r1_tensor v, r1_tensor g, r1_tensor hyper, float beta1, float beta2, float eps, float decay);
+char *cpu_split_bytes(r1_ctx *c, int64_t n, int64_t k, int32_t part, int64_t *out);
+char *cpu_split_write(r1_ctx *c, r1_tensor w, r1_tensor hi, r1_tensor lo, r1_tensor x, int64_t at);
+char *cpu_split_read(r1_ctx *c, r1_tensor x, r1_tensor w, r1_tensor hi, r1_tensor lo, int64_t at);
+char *cpu_split_back(r1_ctx *c, r1_tensor w, r1_tensor hi);
+char *cpu_split_gather(r1_ctx *c, r1_tensor y, r1_tensor w, r1_tensor hi, r1_tensor idx);
+char *cpu_split_adamw(r1_ctx *c, r1_tensor w, r1_tensor hi, r1_tensor lo, r1_tensor m, r1_tensor v, r1_tensor g, r1_tensor hyper, float beta1, float beta2, float eps, float decay);
 
 #endif

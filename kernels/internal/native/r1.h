@@ -85,6 +85,9 @@ enum { R1_ROPE_BACK = 1, R1_ROPE_PAIRS = 2 };
 /* how round16 rounds */
 enum { R1_NEAREST_EVEN = 0, R1_HALF_AWAY = 1 };
 
+/* parts of a split weight */
+enum { R1_SPLIT_HI = 0, R1_SPLIT_LO = 1, R1_SPLIT_BACK = 2 };
+
 /* what measure measures */
 enum { R1_PEAK_F32 = 0 /* FLOP/s of the context's threads */, R1_PEAK_BF16 = 1, R1_PEAK_COPY = 2 /* bytes read + written a second */ };
 
@@ -237,6 +240,21 @@ typedef struct {
 
 	/* linear of one x by n weights, at most R1_LINEARS, each with its y, packed and bias: the bits of linear. NULL: linear, one after the other */
 	char *(*linears)(r1_ctx *c, int32_t n, const r1_tensor *y_TN, r1_tensor x_TK, const r1_tensor *w_NK, const r1_tensor *packed, const r1_tensor *bias_N);
+
+	/* A split weight [N,K] is one for products in bf16 that is kept without its f32 values, in opaque parts of split_bytes, which the caller
+	 * sets to zero first. hi: the values rounded as R1_HALF_AWAY, as linear and the heads read them; lo: what rounding took, absent where that
+	 * is zero everywhere; back: hi as linear_dx and the heads' gradients read it. hi and lo together are all bits of a value, but that a
+	 * NaN is quiet. It stands as w, bf16 [N,K] in shape, with the memory of back in p, or NULL where nothing asks for it; and hi, bf16
+	 * (split_bytes / 2 elements), which is the packed weight of products and heads. lo is u8. split_write and split_read move the
+	 * elements from number at on, row by row, as many as x f32 has; writing makes back stale, and split_back makes it anew, as
+	 * split_adamw does where it is there: adamw of the values. split_gather: y[t] = row idx[t] of hi. NULL: a weight in bf16 is packed
+	 * from its f32 values (pack). */
+	char *(*split_bytes)(r1_ctx *c, int64_t n, int64_t k, int32_t part, int64_t *out);
+	char *(*split_write)(r1_ctx *c, r1_tensor w_NK, r1_tensor hi, r1_tensor lo /* or none */, r1_tensor x, int64_t at);
+	char *(*split_read)(r1_ctx *c, r1_tensor x, r1_tensor w_NK, r1_tensor hi, r1_tensor lo /* or none */, int64_t at);
+	char *(*split_back)(r1_ctx *c, r1_tensor w_NK, r1_tensor hi);
+	char *(*split_gather)(r1_ctx *c, r1_tensor y_TK, r1_tensor w_NK, r1_tensor hi, r1_tensor idx_T);
+	char *(*split_adamw)(r1_ctx *c, r1_tensor w_NK, r1_tensor hi, r1_tensor lo, r1_tensor m, r1_tensor v, r1_tensor g, r1_tensor hyper, float beta1, float beta2, float eps, float decay);
 } r1_api;
 
 /* Opens the backend. abi is the caller's R1_ABI; another one is refused. The table is static. */

@@ -46,6 +46,13 @@ const (
 	HalfAway
 )
 
+// Parts of a split weight, as in r1.h.
+const (
+	SplitHi int32 = iota
+	SplitLo
+	SplitBack
+)
+
 // Functions of Unary, as in r1.h.
 const (
 	Neg int32 = iota
