@@ -16,6 +16,12 @@ type halves struct {
 	stale        bool // back is of earlier values
 }
 
+// KeepsHalves reports that the device keeps matrices in bf16 in halves ([Param.UseBF16]), not beside fp32 values.
+func (d *Device) KeepsHalves() bool {
+	_, err := d.be.SplitBytes(1, 1, native.SplitHi)
+	return err == nil
+}
+
 // atOnce is how many numbers go into halves, or out of them to the host, at a time.
 const atOnce = 1 << 20
 

@@ -97,3 +97,90 @@ func dtypeOf(m *model.LM) kernels.DType {
 	}
 	return kernels.F32
 }
+
+// A model in bf16 trains as an fp32 master does whose roundings are computed with, bit for bit: 50 steps of AdamW with decay and clipping, tied heads and experts
+// among them, halfway saved, loaded and continued. Its merge with an adapter is that of the fp32 weights.
+func TestBF16TrainsAsMaster(t *testing.T) {
+	ctx := context.Background()
+	for _, name := range []string{"smollm2", "qwen2", "deepseek_v3"} {
+		dev := openCPU(t)
+		master, half := loadLM(t, dev, filepath.Join("testdata", "golden", name)), loadLM(t, dev, filepath.Join("testdata", "golden", name+"+bf16"))
+		c := optim.Default()
+		c.Decay, c.MaxNorm = 0.1, 0.5
+		theirs, err := optim.New(master.Params(), c)
+		require.NoError(t, err)
+		ours, err := optim.New(half.Params(), c)
+		require.NoError(t, err)
+		for i := range 50 {
+			seqs := trainable(draws(i+1), master.Config().VocabSize)[:4]
+			fresh, err := master.Clone()
+			require.NoError(t, err)
+			require.NoError(t, fresh.UseBF16())
+			for _, m := range []*model.LM{fresh, half} {
+				ids, segs := pack(seqs)
+				rows, targets := model.NextTokens(ids, segs)
+				do(t, dev, func(s *kernels.Scope) {
+					logp, _ := m.LogProbs(s, ids, segs, rows, targets, 1)
+					s.Backward([]*kernels.Tensor{s.Affine(s.Mean(logp), -1, 0)}, nil)
+				})
+			}
+			do(t, dev, func(s *kernels.Scope) {
+				for j, p := range master.Params() {
+					to, err := p.Grads()
+					require.NoError(t, err)
+					from, err := fresh.Params()[j].Grads()
+					require.NoError(t, err)
+					for k := range to {
+						s.CopyTo(to[k], from[k])
+					}
+				}
+			})
+			require.NoError(t, fresh.Close())
+			want, err := theirs.Step(ctx, 1e-3)
+			require.NoError(t, err)
+			got, err := ours.Step(ctx, 1e-3)
+			require.NoError(t, err)
+			require.Equal(t, want, got, "%s: norm of step %d", name, i)
+			require.Positive(t, want)
+			if i == 25 {
+				dir := t.TempDir()
+				require.NoError(t, half.Save(dir))
+				state, err := ours.State()
+				require.NoError(t, err)
+				require.NoError(t, ours.Close())
+				half = loadLM(t, dev, dir+"+bf16")
+				ours, err = optim.New(half.Params(), c)
+				require.NoError(t, err)
+				require.NoError(t, ours.SetState(state))
+			}
+			if i%7 == 0 || i > 47 {
+				for j, p := range master.Params() {
+					want, err := p.Values()
+					require.NoError(t, err)
+					got, err := half.Params()[j].Values()
+					require.NoError(t, err)
+					sameBits(t, want, got, name, p.Name, "step", i)
+				}
+			}
+		}
+		require.NoError(t, ours.Close())
+		require.NoError(t, theirs.Close())
+
+		merged := func(base *model.LM) map[string][]float32 {
+			a := adapt(t, base, everywhere())
+			m, err := a.Merged()
+			require.NoError(t, err)
+			defer func() { require.NoError(t, m.Close()) }()
+			out := map[string][]float32{}
+			for _, p := range m.Params() {
+				out[p.Name], err = p.Values()
+				require.NoError(t, err)
+			}
+			return out
+		}
+		want, got := merged(master), merged(half)
+		for p, v := range want {
+			sameBits(t, v, got[p], name, p, "merged")
+		}
+	}
+}

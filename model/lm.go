@@ -93,7 +93,9 @@ type weight struct {
 }
 
 // rounds tells whether a model in bf16 rounds the array in its products: every matrix but an expert router's.
-func (w weight) rounds() bool { return len(w.shape) == 2 && !strings.HasSuffix(w.name, ".mlp.gate.weight") }
+func (w weight) rounds() bool {
+	return len(w.shape) == 2 && !strings.HasSuffix(w.name, ".mlp.gate.weight")
+}
 
 // weights lists the checkpoint's arrays under Hugging Face's names, in the model's order. It is the description of the
 // architecture that loading, saving, initialising and counting share.

@@ -24,7 +24,8 @@ type Options struct {
 	Find func(name string) (dir string, err error)
 }
 
-// Load loads a Hugging Face folder (config.json and safetensors weights), a .gguf file, or what Options.Find finds, into fp32 weights. Quantised weights are
+// Load loads a Hugging Face folder (config.json and safetensors weights), a .gguf file, or what Options.Find finds, into fp32 weights, or on cpu in bf16 into
+// halves of them, the second of which weights from bf16 files do without. Quantised weights are
 // expanded: GGUF's as llama.cpp does, DeepSeek's F8 to the values that transformers has in bfloat16. Everything the files say is
 // checked before memory is taken for the weights, and that the device has it.
 func Load(dev *kernels.Device, dirOrID string, o Options) (*LM, error) {
@@ -69,8 +70,12 @@ func load(dev *kernels.Device, dir string, o Options, score bool) (m *LM, head [
 	if o.MaxPositions > 0 {
 		c.MaxPositions = o.MaxPositions
 	}
-	if need, have := c.LoadBytes(), dev.Memory(); have > 0 && need > have {
-		return nil, nil, fmt.Errorf("model: %s: the weights need %d bytes in fp32, the device has %d; take a smaller model or Options.MaxPositions below %d", dir, need, have, c.MaxPositions)
+	need, in := c.LoadBytes(), "fp32"
+	if o.DType == kernels.BF16 && dev.KeepsHalves() {
+		need, in = c.loadHalves(), "bf16"
+	}
+	if have := dev.Memory(); have > 0 && need > have {
+		return nil, nil, fmt.Errorf("model: %s: the weights need %d bytes in %s, the device has %d; take a smaller model or Options.MaxPositions below %d", dir, need, in, have, c.MaxPositions)
 	}
 	file, err := weights.OpenCheckpoint(dir, block)
 	if err != nil {

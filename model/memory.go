@@ -11,15 +11,18 @@ type Store struct {
 	// Of a parameter: the value that the optimiser changes; the copies that products read forward and back, of matrices only; the
 	// gradient; AdamW's two moments together.
 	Master, Forward, Backward, Gradient, Moments int64
-	Value                                        int64 // of an activation or its gradient
-	Key                                          int64 // of a number of a cached key or value
+	// Low is what is kept of a matrix in bf16 beside the forward copy, which together are its value: then there is no master of it, and the
+	// backward copy is there only where something is trained. 0: there is a master.
+	Low   int64
+	Value int64 // of an activation or its gradient
+	Key   int64 // of a number of a cached key or value
 	// Missing is what of this the library does not have yet, in a sentence: then the plan is of what is to be built, and nothing can be
 	// run like it. Empty: the library keeps exactly this.
 	Missing string
 }
 
 // Kept is what the library keeps today: fp32 everywhere, and where the device packs weights (cpu does, libtorch does not) two packed copies of
-// each matrix, in bf16 half as large; libtorch keeps one copy in bf16.
+// each matrix. In bf16 cpu keeps a matrix in halves, the high one in its packed copies; libtorch keeps one copy in bf16 beside the fp32 value.
 func Kept(packs, bf16 bool) Store {
 	s := Store{Name: "fp32", Master: 4, Gradient: 4, Moments: 8, Value: 4, Key: 4}
 	if bf16 {
@@ -27,7 +30,7 @@ func Kept(packs, bf16 bool) Store {
 	}
 	switch {
 	case packs && bf16:
-		s.Forward, s.Backward = 2, 2
+		s.Forward, s.Backward, s.Low = 2, 2, 2
 	case packs:
 		s.Forward, s.Backward = 4, 4
 	case bf16:
@@ -41,11 +44,11 @@ func Kept(packs, bf16 bool) Store {
 func SplitStore(bf16Gradients bool) Store {
 	s := Store{
 		Name: "split bf16", Master: 4, Gradient: 4, Moments: 4, Value: 4, Key: 2,
-		Missing: "split master weights, bf16 moments and bf16 cached keys are not implemented: nothing can be run like this yet",
+		Missing: "split master weights, bf16 moments and bf16 cached keys are not implemented on a GPU: nothing can be run like this yet",
 	}
 	if bf16Gradients {
 		s.Name, s.Gradient = "split bf16, bf16 gradients", 2
-		s.Missing = "split master weights, bf16 moments, bf16 gradients and bf16 cached keys are not implemented: nothing can be run like this yet"
+		s.Missing = "split master weights, bf16 moments, bf16 gradients and bf16 cached keys are not implemented on a GPU: nothing can be run like this yet"
 	}
 	return s
 }
@@ -113,10 +116,16 @@ func (p Plan) Room(limit int64) int64 {
 // Plan computes what a run needs before it begins. The error is a LoRA configuration that fits no layer.
 func (c Config) Plan(w Work) (Plan, error) {
 	s := w.Store
-	n := c.sizes()
+	n := c.sizes(s.Low > 0)
 	train := w.TrainRows > 0
-	p := Plan{Weights: s.Master*n.all + c.tableBytes(), Forward: s.Forward * n.forward, Backward: s.Backward * n.backward, SeqKV: s.Key * 2 * c.cached()}
-	p.References = int64(w.References) * (p.Weights + p.Forward + p.Backward)
+	p := Plan{Weights: s.Master*(n.all-n.halved) + s.Low*n.halved + c.tableBytes(), Forward: s.Forward * n.forward, SeqKV: s.Key * 2 * c.cached()}
+	p.References = int64(w.References) * (p.Weights + p.Forward)
+	if s.Low == 0 {
+		p.References += int64(w.References) * s.Backward * n.backward
+	}
+	if train || s.Low == 0 {
+		p.Backward = s.Backward * n.backward
+	}
 	var targets []target
 	trained, tied := n.all, n.tied // what has gradients
 	if w.LoRA != nil {
@@ -279,35 +288,56 @@ func (c Config) scratch(w Work) int64 {
 // sizes are numbers of parameters.
 type sizes struct {
 	all               int64
-	forward, backward int64 // in packed copies, which are whole panels
+	halved            int64 // in matrices kept in halves
+	forward, backward int64 // in packed copies, which are whole panels; in fp32 beside halves a number counts twice
 	tied              int64 // the head's that is the embedding
 }
 
 // panel is the most columns that a packed panel has, the last one filled up.
 const panel = 32
 
+// up is x as whole panels have it.
+func up(x int) int64 { return int64(x+panel-1) / panel * panel }
+
 // matrix counts a matrix [n, k] that products read.
 func (z *sizes) matrix(n, k int) {
-	up := func(x int) int64 { return int64(x+panel-1) / panel * panel }
 	z.all += int64(n) * int64(k)
 	z.forward += up(n) * int64(k)
 	z.backward += up(k) * int64(n)
 }
 
-func (c Config) sizes() (z sizes) {
+// halves counts a matrix [n, k] in halves, whose neighbours in depth lie in one word.
+func (z *sizes) halves(n, k int, product bool) {
+	z.all += int64(n) * int64(k)
+	z.halved += int64(n) * int64(k)
+	z.forward += up(n) * int64(k+k%2)
+	if product {
+		z.backward += up(k) * int64(n+n%2)
+	}
+}
+
+// sizes counts the parameters of a model, in bf16 and kept in halves or not.
+func (c Config) sizes(halves bool) (z sizes) {
 	for _, w := range c.weights() {
 		embedding := w.name == "model.embed_tokens.weight"
+		product := len(w.shape) == 2 && (c.TieEmbeddings || !embedding)
 		switch {
 		case w.fixed:
-		case len(w.shape) == 2 && (c.TieEmbeddings || !embedding):
+		case halves && w.rounds():
+			z.halves(w.shape[0], w.shape[1], product)
+		case product:
 			z.matrix(w.shape[0], w.shape[1])
-			if embedding {
-				z.tied = int64(w.shape[0]) * int64(w.shape[1])
+			if halves { // a router, in fp32
+				z.forward += up(w.shape[0]) * int64(w.shape[1])
+				z.backward += up(w.shape[1]) * int64(w.shape[0])
 			}
 		case len(w.shape) == 2:
 			z.all += int64(w.shape[0]) * int64(w.shape[1])
 		default:
 			z.all += int64(w.shape[0])
+		}
+		if embedding && product {
+			z.tied = int64(w.shape[0]) * int64(w.shape[1])
 		}
 	}
 	return z
@@ -324,8 +354,20 @@ func (c Config) tableBytes() int64 {
 // cached is how many keys' numbers a position has in all layers, and as many values'.
 func (c Config) cached() int64 { return int64(c.Layers) * int64(c.KVHeads) * int64(c.HeadDim) }
 
-// LoadBytes is the memory that Load takes: fp32 weights and the rotary tables.
+// LoadBytes is the memory that Load takes in fp32: the weights and the rotary tables.
 func (c Config) LoadBytes() int64 { return 4*c.ParamCount() + c.tableBytes() }
+
+// loadHalves is what Load takes at least in bf16 where matrices are kept in halves: the low ones where the weights came from bf16 are none.
+func (c Config) loadHalves() int64 {
+	n := c.sizes(true)
+	bytes := 4*(n.all-n.halved) + c.tableBytes()
+	for _, w := range c.weights() {
+		if w.rounds() && !w.fixed {
+			bytes += 2 * up(w.shape[0]) * int64(w.shape[1]+w.shape[1]%2)
+		}
+	}
+	return bytes
+}
 
 // CacheBytes is what a cache keeps of one position: keys and values of every layer in fp32.
 func (c Config) CacheBytes() int64 { return 4 * 2 * c.cached() }

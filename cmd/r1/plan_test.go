@@ -46,7 +46,7 @@ func TestPlan(t *testing.T) {
 	require.EqualValues(t, 141e9, p.Limit)
 	require.Equal(t, 1280, p.Longest)
 	require.Greater(t, p.Room, int64(500))
-	require.Contains(t, strings.Join(p.Notes, "\n"), "not implemented: nothing can be run like this yet")
+	require.Contains(t, strings.Join(p.Notes, "\n"), "not implemented on a GPU: nothing can be run like this yet")
 	require.Less(t, planOf(t, append(gpu, "--keep", "split-bf16-gradients")...).Peak, p.Peak-15e9)
 	require.True(t, planOf(t, gpu...).Available)
 
