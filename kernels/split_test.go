@@ -61,7 +61,7 @@ func TestHalvesKeepEveryBit(t *testing.T) {
 		}
 		want[i], rounded[i] = math.Float32frombits(u), math.Float32frombits(high&^0xffff)
 	}
-	for _, dev := range bf16Devices(t, "fma") {
+	for _, dev := range bf16Devices(t, "tile") {
 		p := param16(t, dev, all, len(all)/k, k)
 		require.Equal(t, bits(want), bits(valuesOf(t, p)), dev.String())
 		require.Equal(t, bits(rounded), bits(gathered(t, dev, p)), dev.String())
@@ -97,7 +97,7 @@ func TestHalvesWrittenByPieces(t *testing.T) {
 // after step. The weights begin as bf16 has them, so the low halves are made on the way.
 func TestHalvesTrainAsMaster(t *testing.T) {
 	const steps = 50
-	for _, class := range []string{"fma", "dot"} {
+	for _, class := range []string{"fma", "dot", "tile"} {
 		for _, dev := range bf16Devices(t, class) {
 			for _, shape := range [][3]int{{5, 33, 7}, {3, 70, 131}} {
 				m, n, k := shape[0], shape[1], shape[2]
