@@ -16,12 +16,13 @@ import (
 )
 
 type benchFlags struct {
-	shape, dtype, class, isa, model string
-	threads                         int
-	rows                            []int
-	load                            bench.Load
-	options                         bench.Options
-	asJSON                          bool
+	device, shape, dtype, class, isa, model string
+	threads                                 int
+	fast                                    bool
+	rows                                    []int
+	load                                    bench.Load
+	options                                 bench.Options
+	asJSON                                  bool
 }
 
 // benches are what r1 bench times.
@@ -47,7 +48,9 @@ func newBench() *cobra.Command {
 		RunE:      func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.shape, "shape", "15m", "1m, 15m, 135m or 0.5b")
+	fl.StringVar(&f.device, "device", "cpu", "cpu, torch or cuda:N")
+	fl.BoolVar(&f.fast, "fast", false, "leave exact mode where the device has a faster one; then nothing is checked first")
+	fl.StringVar(&f.shape, "shape", "15m", "1m, 15m, 135m, 0.5b, 0.6b, 1.5b or 7b")
 	fl.StringVar(&f.dtype, "dtype", "f32", "of products: f32 or bf16; attention and adamw are f32")
 	fl.StringVar(&f.class, "bf16-class", "", "how bf16 sums: fma, dot or tile; empty: dot where the machine has it, else fma")
 	fl.StringVar(&f.model, "model", "", "of tokenize: a model folder, its tokenizer.json, or a .gguf file")
@@ -76,13 +79,15 @@ func (f *benchFlags) run(cmd *cobra.Command, what string) error {
 	if err != nil {
 		return err
 	}
-	o.BF16 = f.class
-	dev, err := kernels.Open("cpu", o)
+	o.BF16, o.Fast = f.class, f.fast
+	dev, err := kernels.Open(f.device, o)
 	if err != nil {
 		return err
 	}
-	if err := bench.Contract(cmd.Context(), dev, bf16); err != nil {
-		return errors.Join(err, dev.Close())
+	if !f.fast {
+		if err := bench.Contract(cmd.Context(), dev, bf16); err != nil {
+			return errors.Join(err, dev.Close())
+		}
 	}
 	cases, err := f.cases(dev, what)
 	if err != nil {
@@ -131,6 +136,9 @@ func printBench(w io.Writer, rows []bench.Result, asJSON bool) error {
 		fmt.Fprintf(w, "%-44s %12.1f %-9s", r.Name, r.Value, r.Unit)
 		if r.Limit > 0 {
 			fmt.Fprintf(w, " limit %10.1f  share %3.0f %%", r.Limit, 100*r.Share)
+		}
+		if r.PlannedBytes > 0 {
+			fmt.Fprintf(w, "  peak memory %.2f GB of %.2f planned", float64(r.PeakBytes)/1e9, float64(r.PlannedBytes)/1e9)
 		}
 		fmt.Fprintln(w)
 	}

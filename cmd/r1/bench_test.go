@@ -24,7 +24,7 @@ func TestBench(t *testing.T) {
 	require.NoError(t, printBench(&out, []bench.Result{r}, false))
 	require.Contains(t, out.String(), "NOT AN IDLE MACHINE: others took 80 % of the cores")
 
-	for _, args := range [][]string{{"bench"}, {"bench", "luck"}, {"bench", "adamw", "--shape", "7b"}, {"bench", "gemm", "--dtype", "f16"}, {"bench", "adamw", "--dtype", "bf16"}, {"bench", "tokenize"}} {
+	for _, args := range [][]string{{"bench"}, {"bench", "luck"}, {"bench", "adamw", "--shape", "70b"}, {"bench", "gemm", "--dtype", "f16"}, {"bench", "adamw", "--dtype", "bf16"}, {"bench", "tokenize"}} {
 		require.Equal(t, 2, run(args, &out, &errs), args)
 	}
 }

@@ -25,29 +25,31 @@ func (g Stage) floor(peak, copyRate float64) float64 { return max(g.FLOPs/peak, 
 
 // Case is one thing to time.
 type Case struct {
-	Name   string
-	Unit   string  // of Work a second, such as "tokens/s"
-	Work   float64 // of one run
-	Stages []Stage // of one run, one after another; none: there is no limit to compare with
-	Run    func(ctx context.Context) error
-	Close  func() error
+	Name    string
+	Unit    string  // of Work a second, such as "tokens/s"
+	Work    float64 // of one run
+	Stages  []Stage // of one run, one after another; none: there is no limit to compare with
+	Planned int64   // bytes of the device's memory that the plan ([model.Config.Plan]) says; 0: not planned
+	Run     func(ctx context.Context) error
+	Close   func() error
 }
 
 // Result is a case's row.
 type Result struct {
-	Name      string  `json:"name"`
-	Value     float64 `json:"value"` // median over the rounds
-	Unit      string  `json:"unit"`
-	Limit     float64 `json:"limit,omitempty"`     // the value at the peak and copy rate measured in the same rounds
-	Share     float64 `json:"share,omitempty"`     // Value / Limit
-	Rounds    int     `json:"rounds"`              // that Value is the median of
-	Void      int     `json:"void"`                // rounds that others disturbed
-	Disturbed string  `json:"disturbed,omitempty"` // why Value is not an idle machine's number; "": it is one
-	PeakBytes int64   `json:"peak_bytes"`          // the device's memory so far
-	DType     string  `json:"dtype"`               // of the products: f32 or bf16
-	Peak      float64 `json:"peak"`                // its FLOP/s
-	Copy      float64 `json:"peak_copy"`           // bytes read plus written a second
-	Device    string  `json:"device"`
+	Name         string  `json:"name"`
+	Value        float64 `json:"value"` // median over the rounds
+	Unit         string  `json:"unit"`
+	Limit        float64 `json:"limit,omitempty"`         // the value at the peak and copy rate measured in the same rounds
+	Share        float64 `json:"share,omitempty"`         // Value / Limit
+	Rounds       int     `json:"rounds"`                  // that Value is the median of
+	Void         int     `json:"void"`                    // rounds that others disturbed
+	Disturbed    string  `json:"disturbed,omitempty"`     // why Value is not an idle machine's number; "": it is one
+	PeakBytes    int64   `json:"peak_bytes"`              // the device's memory so far
+	PlannedBytes int64   `json:"planned_bytes,omitempty"` // what the plan allows for it
+	DType        string  `json:"dtype"`                   // of the products: f32 or bf16
+	Peak         float64 `json:"peak"`                    // its FLOP/s
+	Copy         float64 `json:"peak_copy"`               // bytes read plus written a second
+	Device       string  `json:"device"`
 }
 
 // Options say how long to measure.
@@ -165,7 +167,7 @@ func results(dev *kernels.Device, cases []Case, rounds []round, o Options) []Res
 	peak, rate := median(use, func(r round) float64 { return r.peak }), median(use, func(r round) float64 { return r.copy })
 	var out []Result
 	for i, c := range cases {
-		r := Result{Name: c.Name, Unit: c.Unit, Rounds: len(use), Void: len(rounds) - len(clean), Disturbed: why, PeakBytes: dev.Stats().PeakBytes, DType: o.dtype(), Peak: peak, Copy: rate, Device: dev.String()}
+		r := Result{Name: c.Name, Unit: c.Unit, Rounds: len(use), Void: len(rounds) - len(clean), Disturbed: why, PeakBytes: dev.Stats().PeakBytes, PlannedBytes: c.Planned, DType: o.dtype(), Peak: peak, Copy: rate, Device: dev.String()}
 		r.Value = median(use, func(r round) float64 { return r.values[i] })
 		floor := 0.0
 		for _, g := range c.Stages {

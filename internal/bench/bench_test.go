@@ -25,17 +25,21 @@ func openCPU(t *testing.T) *kernels.Device {
 	return dev
 }
 
-// The shapes have the parameters that their names promise (SmolLM2-135M's and Qwen2.5-0.5B's own counts).
+// The shapes have the parameters that their names promise (SmolLM2-135M's, Qwen2.5's and Qwen3-0.6B's own counts). What is looked up, an
+// embedding that is not the head too, is in no product.
 func TestShapes(t *testing.T) {
-	for name, want := range map[string]int64{"1m": 1115264, "15m": 15191712, "135m": 134515008, "0.5b": 494032768} {
+	for name, want := range map[string]int64{"1m": 1115264, "15m": 15191712, "135m": 134515008, "0.5b": 494032768, "0.6b": 596049920, "1.5b": 1543714304, "7b": 7615616512} {
 		c, err := Shape(name, 128)
 		require.NoError(t, err)
 		require.Equal(t, want, c.ParamCount(), name)
+		if !c.TieEmbeddings {
+			want -= int64(c.VocabSize * c.HiddenSize)
+		}
 		require.Equal(t, float64(4*want), costsOf(c, false).weightBytes)
 		require.Equal(t, float64(2*want), costsOf(c, true).weightBytes)
 	}
-	_, err := Shape("7b", 128)
-	require.ErrorContains(t, err, `no shape "7b"; known are 0.5b, 135m, 15m, 1m`)
+	_, err := Shape("70b", 128)
+	require.ErrorContains(t, err, `no shape "70b"; known are 0.5b, 0.6b, 1.5b, 135m, 15m, 1m, 7b`)
 }
 
 // Medians are of the undisturbed rounds where there are enough, else of all, and then the result says so.

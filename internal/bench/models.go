@@ -56,6 +56,16 @@ func ids(sequence, n, vocabulary int) []int32 {
 	return v
 }
 
+// planned is the memory that a model and its work take by the plan.
+func planned(m *model.LM, l Load, w model.Work) (int64, error) {
+	w.Store, w.BF16 = model.Kept(m.Device().Name() == "cpu", l.BF16), l.BF16
+	p, err := m.Config().Plan(w)
+	return p.Peak(), err
+}
+
+// microTokens are the rows of a training pass, of whole sequences.
+const microTokens = 2048
+
 // Decode is New steps of Batch sequences, one token each, over a cache that holds their prompts.
 func Decode(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	m, err := fresh(dev, shape, l)
@@ -67,8 +77,13 @@ func Decode(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	k, b := costsOf(m.Config(), l.BF16), float64(l.Batch)
+	memory, err := planned(m, l, model.Work{Positions: d.positions, Prefill: l.Prompt, Sequences: l.Batch})
+	if err != nil {
+		return nil, errors.Join(err, d.cache.Close(), m.Close())
+	}
 	one := Case{
-		Name: fmt.Sprintf("decode %s B%d prompt %d new %d", shape, l.Batch, l.Prompt, l.New), Unit: "tokens/s", Work: b * float64(l.New),
+		Planned: memory,
+		Name:    fmt.Sprintf("decode %s B%d prompt %d new %d", shape, l.Batch, l.Prompt, l.New), Unit: "tokens/s", Work: b * float64(l.New),
 		Run: d.run, Close: func() error { return errors.Join(d.cache.Close(), m.Close()) },
 	}
 	for i := range l.New {
@@ -79,10 +94,11 @@ func Decode(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 }
 
 type decoder struct {
-	m       *model.LM
-	l       Load
-	cache   *model.Cache
-	prompts []*model.Seq
+	m         *model.LM
+	l         Load
+	cache     *model.Cache
+	positions int // of the cache
+	prompts   []*model.Seq
 }
 
 func newDecoder(m *model.LM, l Load) (*decoder, error) {
@@ -91,7 +107,7 @@ func newDecoder(m *model.LM, l Load) (*decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{m: m, l: l, cache: cache}
+	d := &decoder{m: m, l: l, cache: cache, positions: pages * model.PageRows}
 	for i := range l.Batch {
 		q := cache.NewSeq()
 		d.prompts = append(d.prompts, q)
@@ -184,7 +200,7 @@ func Train(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	trainer, err := sft.New(m, sft.Config{LearningRate: 1e-6, Optim: optim.Default(), MicroTokens: 2048})
+	trainer, err := sft.New(m, sft.Config{LearningRate: 1e-6, Optim: optim.Default(), MicroTokens: microTokens})
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -193,8 +209,13 @@ func Train(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 		batch[i].IDs = ids(i, l.Prompt+l.New+1, m.Config().VocabSize) // the last is a target only
 	}
 	n := l.Prompt + l.New
+	memory, err := planned(m, l, model.Work{TrainRows: min(l.Batch, max(1, microTokens/n)) * n})
+	if err != nil {
+		return nil, errors.Join(err, trainer.Close(), m.Close())
+	}
 	return []Case{{
-		Name: fmt.Sprintf("train %s B%d T%d", shape, l.Batch, n), Unit: "tokens/s", Work: float64(l.Batch * n),
+		Planned: memory,
+		Name:    fmt.Sprintf("train %s B%d T%d", shape, l.Batch, n), Unit: "tokens/s", Work: float64(l.Batch * n),
 		Stages: training(costsOf(m.Config(), l.BF16), float64(l.Batch), float64(n)),
 		Run: func(ctx context.Context) error {
 			_, err := trainer.Step(ctx, batch)
@@ -221,16 +242,17 @@ func (codec) Decode([]int32) string { return "" }
 
 // Step is a whole GRPO step (DAPO's setting: no reference model): rollout of Prompts prompts, Group samples of New tokens each, none of
 // which ends early, rewards that differ inside each group, advantages, loss, backward, AdamW. Its tokens are the new ones. A sample
-// without a group has its reward as advantage: the group's mean would leave nothing to train.
+// without a group has its reward as advantage: the group's mean would leave nothing to train. On an exact device a step fails whose trainer computes another
+// log-prob than the sampler, of any token and by any bit.
 func Step(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 	m, err := fresh(dev, shape, l)
 	if err != nil {
 		return nil, err
 	}
 	config := grpo.DAPO()
-	config.LearningRate, config.SharePrompt = 1e-9, l.SharePrompt
+	config.LearningRate, config.SharePrompt = 1e-6, l.SharePrompt
 	if l.SharePrompt {
-		config.MicroTokens = max(2048, l.Prompt+l.Group*l.New) // a group in one pass: a pass of fewer rows runs the prompt again
+		config.MicroTokens = max(microTokens, l.Prompt+l.Group*l.New) // a group in one pass: a pass of fewer rows runs the prompt again
 	}
 	if l.Group == 1 {
 		config.Advantages = grpo.Outcome(func(rewardsPG [][]float64) [][]float64 { return rewardsPG })
@@ -250,7 +272,7 @@ func Step(dev *kernels.Device, shape string, l Load) ([]Case, error) {
 		Unit: "tokens/s", Work: float64(l.Prompts * l.Group * l.New), Stages: stepStages(costsOf(m.Config(), l.BF16), l),
 		Run: func(ctx context.Context) error {
 			step++
-			return grpoStep(ctx, engine, trainer, step, problems, l.Group)
+			return grpoStep(ctx, dev, engine, trainer, step, problems, l.Group)
 		},
 		Close: func() error { return errors.Join(trainer.Close(), m.Close()) },
 	}}, nil
@@ -275,7 +297,7 @@ func stepStages(k costs, l Load) []Stage {
 	return stages
 }
 
-func grpoStep(ctx context.Context, engine *sampling.Engine, trainer *grpo.Trainer, step uint32, problems []reward.Problem, group int) error {
+func grpoStep(ctx context.Context, dev *kernels.Device, engine *sampling.Engine, trainer *grpo.Trainer, step uint32, problems []reward.Problem, group int) error {
 	groups, err := sampling.Rollout(ctx, engine, sampling.Request{Step: step, Problems: problems, Samples: group})
 	if err != nil {
 		return err
@@ -285,6 +307,9 @@ func grpoStep(ctx context.Context, engine *sampling.Engine, trainer *grpo.Traine
 			groups[i].Samples[j].Score = reward.Scored(float64(1 + j%3))
 		}
 	}
-	_, err = trainer.Step(ctx, groups)
+	st, err := trainer.Step(ctx, groups)
+	if err == nil && dev.Exact() && st.Drift != 0 {
+		err = fmt.Errorf("bench: %s breaks the execution contract: a log-prob of the trainer differs by %g from the sampler's", dev, st.Drift)
+	}
 	return err
 }

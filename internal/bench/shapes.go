@@ -10,7 +10,7 @@ import (
 	"github.com/gor1/gor1/model"
 )
 
-// shapes are models that people know the speed of: a toy, Karpathy's stories15M, SmolLM2-135M, Qwen2.5-0.5B.
+// shapes are models that people know the speed of: a toy, Karpathy's stories15M, SmolLM2-135M, Qwen2.5-0.5B, -1.5B and -7B, Qwen3-0.6B.
 var shapes = map[string]model.Config{
 	"1m": {
 		ModelType: "llama", VocabSize: 512, HiddenSize: 128, IntermediateSize: 512, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 32,
@@ -24,6 +24,15 @@ var shapes = map[string]model.Config{
 	"0.5b": {
 		ModelType: "qwen2", VocabSize: 151936, HiddenSize: 896, IntermediateSize: 4864, Layers: 24, Heads: 14, KVHeads: 2, HeadDim: 64, QKVBias: true,
 	},
+	"0.6b": {
+		ModelType: "qwen3", VocabSize: 151936, HiddenSize: 1024, IntermediateSize: 3072, Layers: 28, Heads: 16, KVHeads: 8, HeadDim: 128, QKNorm: true,
+	},
+	"1.5b": {
+		ModelType: "qwen2", VocabSize: 151936, HiddenSize: 1536, IntermediateSize: 8960, Layers: 28, Heads: 12, KVHeads: 2, HeadDim: 128, QKVBias: true,
+	},
+	"7b": {
+		ModelType: "qwen2", VocabSize: 152064, HiddenSize: 3584, IntermediateSize: 18944, Layers: 28, Heads: 28, KVHeads: 4, HeadDim: 128, QKVBias: true,
+	},
 }
 
 // ErrUnknown marks errors of a name that is not in the tables.
@@ -35,14 +44,13 @@ func Shape(name string, positions int) (model.Config, error) {
 	if !ok {
 		return c, fmt.Errorf("%w: no shape %q; known are %s", ErrUnknown, name, strings.Join(slices.Sorted(maps.Keys(shapes)), ", "))
 	}
-	c.TieEmbeddings, c.NormEps, c.InitializerRange = true, 1e-6, 0.02
+	c.TieEmbeddings, c.NormEps, c.InitializerRange = name != "7b", 1e-6, 0.02
 	c.BOS, c.PAD, c.MaxPositions = -1, -1, positions
 	c.Rope = model.Rope{Type: "default", Theta: 10000}
 	return c, c.Validate()
 }
 
-// costs of a model with a tied head: of a token's matrix products with and without the head, of one query's attention over one key,
-// and of the cache.
+// costs of a model: of a token's matrix products with and without the head, of one query's attention over one key, and of the cache.
 type costs struct {
 	params      float64 // in matrix products, the head among them
 	head        float64
@@ -57,8 +65,12 @@ func costsOf(c model.Config, bf16 bool) costs {
 		size = 2
 	}
 	head := float64(c.VocabSize) * float64(c.HiddenSize)
+	params := float64(c.ParamCount())
+	if !c.TieEmbeddings {
+		params -= head // rows that are looked up
+	}
 	return costs{
-		params: float64(c.ParamCount()), head: head, attention: 4 * float64(c.Layers*c.Heads*c.HeadDim),
-		cacheBytes: 2 * 4 * float64(c.Layers*c.KVHeads*c.HeadDim), weightBytes: size * float64(c.ParamCount()),
+		params: params, head: head, attention: 4 * float64(c.Layers*c.Heads*c.HeadDim),
+		cacheBytes: 2 * 4 * float64(c.Layers*c.KVHeads*c.HeadDim), weightBytes: size * params,
 	}
 }

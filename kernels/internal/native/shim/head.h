@@ -39,9 +39,9 @@ struct head_input {
 	int64_t t() const { return m.x.size(0); }
 	int64_t v() const { return m.w.size(0); }
 
-	template <class F> void each_block(F body) const
+	template <class F> void each_block(F body, int64_t scratch = head_scratch) const
 	{
-		int64_t block = std::max<int64_t>(16, head_scratch / v());
+		int64_t block = std::max<int64_t>(16, scratch / v());
 		for (int64_t r = 0; r < t(); r += block)
 			body(r, std::min(block, t() - r));
 	}

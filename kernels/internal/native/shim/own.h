@@ -354,7 +354,8 @@ inline char *attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r
 
 /* ---- the head ---- */
 
-constexpr int64_t head_words = 512 * 1024; /* of the largest vocabulary */
+constexpr int64_t head_words = 512 * 1024;        /* of the largest vocabulary */
+constexpr int64_t own_scratch = INT64_C(1) << 24; /* logits at a time, 64 MiB: each block reads the whole weight; only memory and speed depend on it */
 
 /* logits of n rows of m from row r on, into z, which grows where it is too small */
 inline float *logits(const views &v, const head_model &m, weights w, Tensor &z, int64_t r, int64_t n)
@@ -382,7 +383,7 @@ inline char *head_ext(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r
 			                                        .lse = at_or_null<float>(lse, r), .kl = at_or_null<float>(kl, r), .aux = at_or_null<float>(aux, 2 * r), .temp = at_or_null<float>(temp, r),
 			                                        .target = at_or_null<int32_t>(target, r), .keep_at = at_or_null<int32_t>(keep_at, r), .keep = at_or_null<int32_t>(keep), .v = in.v(),
 			                                        .softcap = softcap, .ocap = ycap, .beta = beta});
-		});
+		}, y.p ? own_scratch / 2 : own_scratch);
 	});
 }
 inline char *head(r1_ctx *c, r1_tensor logp, r1_tensor ent, r1_tensor lse, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target, r1_tensor temp, float softcap)
@@ -427,7 +428,7 @@ inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlog
 				hidden = floats(x16);
 			}
 			multiply_into(v, at_or_null<float>(dw), rows, hidden, n, in.v(), d);
-		});
+		}, dkl.p ? own_scratch / 2 : own_scratch);
 	});
 }
 inline char *head_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlogp, r1_tensor dent, r1_tensor ent, r1_tensor lse, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor target,
@@ -455,7 +456,7 @@ inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_ten
 			launch<r1_head_draw>(v, {n}, threads, {.z = logits(v, in.m, here, z, r, n), .o = floats(o), .logp = at_or_null<float>(logp, r), .ent = at_or_null<float>(ent, r), .mass = at_or_null<float>(mass, r),
 			                                       .token = at_or_null<int32_t>(token, r), .kept = at_or_null<int32_t>(kept, r * words), .temp = at_or_null<float>(temp, r), .cut = at_or_null<float>(cut, 3 * r),
 			                                       .counter = at_or_null<int32_t>(counter, 4 * r), .key = at_or_null<int32_t>(key), .v = in.v(), .softcap = softcap});
-		});
+		}, cut.p ? own_scratch / 2 : own_scratch);
 	});
 }
 inline char *head_sample(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_tensor ent, r1_tensor x, r1_tensor w, r1_tensor packed, r1_tensor temp, r1_tensor counter, r1_tensor key, float softcap)

@@ -81,12 +81,12 @@ inline char *measure(r1_ctx *c, int32_t what, double seconds, double *out)
 {
 	return entry("measure", c, [&](const views &v) {
 		WANT(out, "the result is absent");
-		WANT(what == R1_PEAK_F32 || what == R1_PEAK_COPY, "this backend cannot measure limit %d", what);
+		WANT(what == R1_PEAK_F32 || what == R1_PEAK_BF16 || what == R1_PEAK_COPY, "this backend cannot measure limit %d", what);
 		WANT(seconds > 0 && seconds <= 60, "%g seconds: want more than 0, at most 60", seconds);
 		using clock = std::chrono::steady_clock;
 		bool copies = what == R1_PEAK_COPY;
-		int64_t n = copies ? 8192 : 1024;
-		Tensor a = at::ones({n, n}, at::TensorOptions().device(c->device)), b = at::empty_like(a);
+		int64_t n = copies || !c->device.is_cpu() ? 8192 : 1024;
+		Tensor a = at::ones({n, n}, at::TensorOptions().device(c->device).dtype(what == R1_PEAK_BF16 ? at::kBFloat16 : at::kFloat)), b = at::empty_like(a);
 		double work = copies ? 8.0 * static_cast<double>(n * n) : 2.0 * static_cast<double>(n * n * n), best = 0;
 		for (clock::time_point start = clock::now(), from = start; std::chrono::duration<double>(from - start).count() < seconds;) {
 			if (copies)
