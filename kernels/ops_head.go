@@ -251,6 +251,12 @@ func (s *Scope) sampleHead(name string, x, w *Tensor, o SampleOptions, cuts []fl
 		s.fail(name, "x %s, w %s, %d counters, %d temperatures: want [B,D], [V,D], B, B or none", x, w, len(o.Counter), len(o.Temp))
 		return dead()
 	}
+	for i, t := range o.Temp {
+		if !(t >= 0) {
+			s.fail(name, "row %d: temperature %g, want 0 or more", i, t)
+			return dead()
+		}
+	}
 	counter := make([]int32, 0, 4*b)
 	for _, c := range o.Counter {
 		counter = append(counter, int32(c[0]), int32(c[1]), int32(c[2]), int32(c[3]))

@@ -160,6 +160,21 @@ void throws(r1_ctx *c)
 	assert(!c10::InferenceMode::is_enabled()); /* no mode outlives a call */
 }
 
+/* Indices are checked by what the host wrote, with no look at the device, until something else writes them. */
+void written(const r1_api *api, r1_ctx *c)
+{
+	float x[2] = {1, 2}, y[2] = {};
+	int32_t on_device[2] = {}, bad[2] = {0, 7}, good[2] = {1, 0};
+	r1_tensor xs = {x, {2, 1}, 2, R1_F32}, ys = {y, {2, 1}, 2, R1_F32}, idx = {on_device, {2}, 1, R1_I32}, from = {good, {2}, 1, R1_I32};
+	assert(!said(api->write(c, idx, bad, sizeof bad)) && said(api->gather(c, ys, xs, idx)));
+	memcpy(on_device, good, sizeof good); /* unknown to the host */
+	assert(said(api->gather(c, ys, xs, idx)) == (c->gpu != nullptr));
+	assert(!said(api->copy(c, idx, from)) && !said(api->gather(c, ys, xs, idx)) && y[0] == 2 && y[1] == 1);
+	r1_tensor second = {on_device + 1, {1}, 1, R1_I32};
+	assert(!said(api->write(c, idx, good, sizeof good)) && !said(api->write(c, second, bad + 1, 4)) && said(api->gather(c, ys, xs, idx))); /* a part of it is written */
+	assert(!said(api->zero(c, second)) && !said(api->gather(c, ys, xs, idx)) && y[1] == 1);
+}
+
 } // namespace
 
 /* argument: libtorch_cuda.so, loaded at the end to ask a machine without a driver for a device */
@@ -182,6 +197,7 @@ int main(int argc, char **argv)
 	memory.left = -1;
 	r1_ctx bad = {at::Device(at::kCUDA, 0), 2};
 	throws(good);
+	written(api, good);
 #define PROBE(f) assert(api->f); probe(#f, api->f, good, &bad)
 	PROBE(info); PROBE(measure); PROBE(alloc); PROBE(release); PROBE(write); PROBE(read); PROBE(copy); PROBE(zero); PROBE(sync);
 	PROBE(cast); PROBE(round16); PROBE(unary); PROBE(unary_grad); PROBE(binary); PROBE(affine); PROBE(fma); PROBE(clamp); PROBE(select);

@@ -192,27 +192,45 @@ inline char *kv_write(r1_ctx *c, r1_tensor kpages, r1_tensor vpages, r1_tensor k
 	});
 }
 
-/* rows of one row of the page table that follow one another make an item */
-inline std::vector<attn_item> paged_items(const views &v, const Tensor &kp, const r1_tensor &table, const r1_tensor &at, int64_t t)
+/* The page table and the rows of t queries, checked. */
+struct page_table {
+	host_ints pages, rows;
+};
+inline page_table pages_of(const views &v, const Tensor &kp, const r1_tensor &table, const r1_tensor &at, int64_t t)
 {
 	check("table", table);
 	WANT(table.nd == 2, "table is not [N,pages]");
-	host_ints pages = v.host("table", table), r = v.host("rows", at, 2 * t);
+	page_table p = {v.host("table", table), v.host("rows", at, 2 * t)};
+	int64_t page = kp.size(1), seen = -1, upto = -1; /* pages of the row of the table at hand that were looked at */
+	for (int64_t i = 0; i < t; i++) {
+		int64_t row = p.rows[2 * i], pos = p.rows[2 * i + 1];
+		WANT(row >= 0 && row < table.n[0] && pos >= 0 && pos / page < table.n[1], "row %lld is (%lld, %lld), the table [%lld,%lld] of pages of %lld", static_cast<long long>(i),
+		     static_cast<long long>(row), static_cast<long long>(pos), static_cast<long long>(table.n[0]), static_cast<long long>(table.n[1]), static_cast<long long>(page));
+		if (row != seen)
+			seen = row, upto = -1;
+		while (upto < pos / page) {
+			int64_t id = p.pages[row * table.n[1] + ++upto];
+			WANT(id >= 0 && id < kp.size(0), "page %lld of table row %lld is outside 0..%lld", static_cast<long long>(id), static_cast<long long>(row), static_cast<long long>(kp.size(0)) - 1);
+		}
+	}
+	return p;
+}
+
+/* rows of one row of the page table that follow one another make an item */
+inline std::vector<attn_item> paged_items(const views &v, const Tensor &kp, const r1_tensor &table, const r1_tensor &at, int64_t t)
+{
+	page_table p = pages_of(v, kp, table, at, t);
+	const host_ints &r = p.rows;
 	int64_t page = kp.size(1);
 	std::vector<attn_item> items;
 	for (int64_t i = 0; i < t; i++) {
 		int64_t row = r[2 * i], pos = r[2 * i + 1];
-		WANT(row >= 0 && row < table.n[0] && pos >= 0 && pos / page < table.n[1], "row %lld is (%lld, %lld), the table [%lld,%lld] of pages of %lld", static_cast<long long>(i),
-		     static_cast<long long>(row), static_cast<long long>(pos), static_cast<long long>(table.n[0]), static_cast<long long>(table.n[1]), static_cast<long long>(page));
 		if (i == 0 || row != r[2 * i - 2] || static_cast<int64_t>(items.back().pos.size()) == attn_queries)
 			items.push_back({i, {}, {}});
 		attn_item &it = items.back();
 		it.pos.push_back(pos);
-		for (int64_t j = static_cast<int64_t>(it.key.size()); j <= pos; j++) {
-			int64_t p = pages[row * table.n[1] + j / page];
-			WANT(p >= 0 && p < kp.size(0), "page %lld of table row %lld is outside 0..%lld", static_cast<long long>(p), static_cast<long long>(row), static_cast<long long>(kp.size(0)) - 1);
-			it.key.push_back(p * page + j % page);
-		}
+		for (int64_t j = static_cast<int64_t>(it.key.size()); j <= pos; j++)
+			it.key.push_back(p.pages[row * table.n[1] + j / page] * page + j % page);
 	}
 	return items;
 }

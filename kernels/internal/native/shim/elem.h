@@ -152,6 +152,7 @@ inline char *cast(r1_ctx *c, r1_tensor y, r1_tensor x)
 		check("y", y);
 		WANT(count(x) == count(y), "sizes differ");
 		Tensor in = v.of(x, {count(x)}), out = v.of(y, {count(y)});
+		v.forget(y);
 		if (at::isFloatingType(out.scalar_type()) || in.scalar_type() == out.scalar_type()) {
 			out.copy_(in);
 			return;
@@ -237,6 +238,7 @@ inline char *gather(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor idx)
 		int64_t n = x.n[0], width = n ? count(x) / n : 0;
 		Tensor at = v.index("idx", idx, -1, n);
 		Tensor out = v.flat("y", y, at.numel() * width, x.dtype);
+		v.forget(y);
 		out.view({at.numel(), width}).copy_(at::index_select(v.of(x, {n, width}), 0, at));
 	});
 }

@@ -271,10 +271,12 @@ inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_ten
 		Tensor id_out = v.flat("token", token, t, R1_I32), lp_out = v.f32("logp", logp, t), ent_out = v.f32("ent", ent, t), cuts, kept_out, mass_out;
 		host_ints at = v.host("counter", counter, 4 * t), k = v.host("key", key, 2);
 		check_draw(v, in.temp, cut);
+		v.forget(token);
 		if (cut.p) {
 			cuts = v.f32("cut", cut, 3 * t).view({t, 3});
 			mass_out = v.f32("mass", mass, t);
 			kept_out = v.flat("kept", kept, t * words, R1_I32).view({t, words});
+			v.forget(kept);
 		}
 		std::vector<double> numbers;
 		for (int64_t i = 0; i < t; i++)

@@ -145,7 +145,7 @@ inline char *scatter_add(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor idx)
 	return entry("scatter_add", c, [&](const views &v) {
 		Tensor out = v.flat("y", y);
 		WANT(y.nd >= 1 && y.n[0] > 0, "y has no rows");
-		int64_t width = out.numel() / y.n[0], t = v.index("idx", idx, -1, y.n[0]).numel();
+		int64_t width = out.numel() / y.n[0], t = v.indexes("idx", idx, -1, y.n[0]);
 		launch<r1_scatter_add>(v, columns(width), threads, {.y = floats(out), .x = floats(v.f32("x", x, t * width)), .idx = at_or_null<int32_t>(idx), .rows = t, .cols = width});
 	});
 }
@@ -185,7 +185,7 @@ inline char *rope(r1_ctx *c, r1_tensor y, r1_tensor x, r1_tensor pos, r1_tensor 
 		int64_t t = in.size(0), d = in.size(2);
 		WANT(d % 2 == 0 && angles.size(1) == d, "head size %lld, table of %lld", static_cast<long long>(d), static_cast<long long>(angles.size(1)));
 		WANT((how & ~(R1_ROPE_BACK | R1_ROPE_PAIRS)) == 0, "how is %d", how);
-		v.index("pos", pos, t, angles.size(0));
+		v.indexes("pos", pos, t, angles.size(0));
 		launch<r1_rope>(v, flat(in.numel() / 2), threads, {.y = floats(v.f32("y", y, in.numel())), .x = floats(in), .table = floats(angles), .pos = at_or_null<int32_t>(pos), .t = t,
 		                                                   .heads = in.size(1), .d = d, .sign = how & R1_ROPE_BACK ? -1.0f : 1.0f, .pairs = how & R1_ROPE_PAIRS});
 	});
@@ -337,7 +337,7 @@ inline char *attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r
 		Tensor qt = v.shaped("q", q, 3), kp = v.shaped("kpages", kpages, 4);
 		attn_args a = attention(qt, kpages, scale, window, softcap);
 		a.k = floats(kp), a.v = floats(v.f32("vpages", vpages, kp.numel())), a.o = floats(v.f32("o", o, qt.numel()));
-		paged_items(v, kp, table, at, a.t); /* checks them */
+		pages_of(v, kp, table, at, a.t);
 		a.table = at_or_null<int32_t>(table), a.rows = at_or_null<int32_t>(at), a.pages = static_cast<int>(table.n[1]), a.slots = static_cast<int>(kp.size(1));
 		int64_t chunks = (table.n[1] * kp.size(1) + attn_chunk - 1) / attn_chunk, floats_of_parts = qt.size(0) * a.h * chunks * (a.d + 2);
 		grid g = attn_grid(a, a.tile);
@@ -446,9 +446,12 @@ inline char *head_sample_keep(r1_ctx *c, r1_tensor token, r1_tensor logp, r1_ten
 		weights here = weights_of(v, in.m.w, packed);
 		int64_t t = in.t(), words = (in.v() + 31) / 32;
 		v.flat("token", token, t, R1_I32), v.f32("logp", logp, t), v.f32("ent", ent, t), v.flat("counter", counter, 4 * t, R1_I32), v.flat("key", key, 2, R1_I32);
-		check_draw(v, in.temp, cut);
-		if (cut.p)
+		v.forget(token);
+		if (cut.p) {
+			check_draw(v, in.temp, cut); /* waits for the device; without a truncation any temperature is harmless, and Go has looked at it */
 			v.f32("mass", mass, t), v.flat("kept", kept, t * words, R1_I32);
+			v.forget(kept);
+		}
 		Tensor z, o;
 		in.each_block([&](int64_t r, int64_t n) {
 			if (cut.p && !o.defined())

@@ -8,7 +8,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <algorithm>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <stdexcept>
 #include <vector>
 
@@ -28,12 +31,59 @@ namespace shim {
 struct gpu;
 }
 
+namespace shim {
+
+/* What the host has written of whole numbers, so that operations on a GPU check indices, segments and page tables without waiting for it. Whoever else
+ * writes such numbers forgets them here; then they are read back. */
+class written_ints {
+public:
+	void keep(const void *at, const void *values, int64_t n)
+	{
+		std::lock_guard<std::mutex> lock(one);
+		drop(at, 4 * n);
+		if (known.size() >= 4096)
+			known.clear(); /* of memory that is long used otherwise, most of them */
+		const int32_t *v = static_cast<const int32_t *>(values);
+		known.emplace(static_cast<const char *>(at), std::vector<int32_t>(v, v + n));
+	}
+	void forget(const void *at, int64_t bytes)
+	{
+		std::lock_guard<std::mutex> lock(one);
+		drop(at, bytes);
+	}
+	bool copy_to(int32_t *values, const void *at, int64_t n)
+	{
+		std::lock_guard<std::mutex> lock(one);
+		auto found = known.find(static_cast<const char *>(at));
+		if (found == known.end() || static_cast<int64_t>(found->second.size()) < n)
+			return false;
+		std::copy_n(found->second.begin(), n, values);
+		return true;
+	}
+
+private:
+	void drop(const void *at, int64_t bytes)
+	{
+		const char *from = static_cast<const char *>(at);
+		auto next = known.lower_bound(from);
+		if (next != known.begin() && std::prev(next)->first + 4 * std::prev(next)->second.size() > from)
+			next = std::prev(next);
+		while (next != known.end() && next->first < from + bytes)
+			next = known.erase(next);
+	}
+	std::mutex one;
+	std::map<const char *, std::vector<int32_t>> known; /* by where they lie; none overlap */
+};
+
+} // namespace shim
+
 struct r1_ctx {
 	at::Device device;
 	int threads;
 	shim::gpu *gpu = nullptr; /* kernels in place of compositions, or none */
 	bool exact = false;
-	int32_t bf16 = 0; /* class of products in it, or 0: none */
+	int32_t bf16 = 0;         /* class of products in it, or 0: none */
+	shim::written_ints ints{}; /* used where there are kernels */
 };
 
 namespace shim {
@@ -161,21 +211,39 @@ public:
 	host_ints host(const char *name, const r1_tensor &t, int64_t n = -1) const
 	{
 		Tensor v = n < 0 ? flat(name, t, R1_I32) : flat(name, t, n, R1_I32);
+		if (ctx->gpu) {
+			Tensor kept = at::empty({v.numel()}, at::kInt);
+			if (ctx->ints.copy_to(kept.data_ptr<int32_t>(), t.p, v.numel()))
+				return {kept, kept.const_data_ptr<int32_t>()};
+		}
 		v = v.to(at::kCPU);
 		return {v, v.const_data_ptr<int32_t>()};
 	}
-	/* indexes in 0..bound, as a libtorch index */
-	Tensor index(const char *name, const r1_tensor &t, int64_t n, int64_t bound) const
+	/* how many indexes there are, all in 0..bound */
+	int64_t indexes(const char *name, const r1_tensor &t, int64_t n, int64_t bound) const
 	{
 		host_ints h = host(name, t, n);
 		for (int64_t i = 0; i < h.keep.numel(); i++)
 			WANT(h[i] >= 0 && h[i] < bound, "index %d at %lld is outside 0..%lld", h[i], static_cast<long long>(i), static_cast<long long>(bound) - 1);
+		return h.keep.numel();
+	}
+	/* the same, as a libtorch index */
+	Tensor index(const char *name, const r1_tensor &t, int64_t n, int64_t bound) const
+	{
+		indexes(name, t, n, bound);
 		return flat(name, t, R1_I32).to(at::kLong);
 	}
 	/* host values on the device */
 	Tensor upload(const std::vector<int64_t> &values) const
 	{
 		return at::from_blob(const_cast<int64_t *>(values.data()), {static_cast<int64_t>(values.size())}, at::kLong).to(ctx->device, at::kLong, false, true);
+	}
+
+	/* t is written on the device: what the host knows of it is old */
+	void forget(const r1_tensor &t) const
+	{
+		if (ctx->gpu)
+			ctx->ints.forget(t.p, 8 * count(t)); /* of the largest type */
 	}
 
 	r1_ctx *ctx;

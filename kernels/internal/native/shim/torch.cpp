@@ -136,6 +136,8 @@ inline char *write(r1_ctx *c, r1_tensor dst, const void *src, int64_t bytes)
 		WANT(src || !bytes, "src is absent");
 		if (bytes)
 			to.copy_(at::from_blob(const_cast<void *>(src), {bytes}, at::kByte));
+		if (c->gpu && dst.dtype == R1_I32)
+			c->ints.keep(dst.p, src, bytes / 4);
 	});
 }
 inline char *read(r1_ctx *c, void *dst, r1_tensor src, int64_t bytes)
@@ -153,12 +155,16 @@ inline char *copy(r1_ctx *c, r1_tensor dst, r1_tensor src)
 	return entry("copy", c, [&](const views &v) {
 		Tensor from = bytes_of(v, "src", src), to = bytes_of(v, "dst", dst);
 		WANT(from.numel() == to.numel(), "sizes differ");
+		v.forget(dst);
 		to.copy_(from);
 	});
 }
 inline char *zero(r1_ctx *c, r1_tensor dst)
 {
-	return entry("zero", c, [&](const views &v) { bytes_of(v, "dst", dst).zero_(); });
+	return entry("zero", c, [&](const views &v) {
+		bytes_of(v, "dst", dst).zero_();
+		v.forget(dst);
+	});
 }
 inline char *sync(r1_ctx *c)
 {
