@@ -175,6 +175,7 @@ func (n *tinyModel) loss(s *kernels.Scope) *kernels.Tensor {
 			table[8*i+j], table[8*i+4+j] = float32(cos), float32(sin)
 		}
 	}
+	s = s.Sequences(segs)
 	w := func(i int) *kernels.Tensor { return n.params[i].Tensor }
 	x := s.Embedding(w(0), ids)
 	h, rows, angles := s.RMSNorm(x, w(1), 1e-6), s.FromI32(pos), s.FromF32(table, 32, 8)

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -153,12 +154,15 @@ func (op headOp) back(g *Scope) {
 		return
 	}
 	run := func(dw native.Tensor) {
-		var err error
-		if be, seg := g.st.be, g.sequences(op.name, op.segs); seg.P != nil {
+		be, err := g.st.be, native.ErrAbsent
+		if seg := g.sequences(op.name, op.segs); seg.P != nil {
 			err = be.HeadGradSegs(dx.n, dw, dlogp.n, absent(op.ent.grad), dkl, op.ent.n, op.lse.n, absent(op.aux), h, op.there, op.rows, op.beta, seg)
-		} else if op.plain {
+		}
+		switch {
+		case !errors.Is(err, native.ErrAbsent):
+		case op.plain:
 			err = be.HeadGrad(dx.n, dw, dlogp.n, absent(op.ent.grad), op.ent.n, op.lse.n, h.X, h.W, h.Packed, op.rows.Target, op.rows.Temp, h.SoftCap)
-		} else {
+		default:
 			err = be.HeadExtGrad(dx.n, dw, dlogp.n, absent(op.ent.grad), dkl, op.ent.n, op.lse.n, absent(op.aux), h, op.there, op.rows, op.beta)
 		}
 		g.did(op.name, err, op.x, op.w)

@@ -219,8 +219,8 @@ func (s *Scope) did(op string, err error, in ...*Tensor) bool {
 func (s *Scope) NoGrad() *Scope { return &Scope{st: s.st, noGrad: true, segs: s.segs} }
 
 // Sequences returns a view of the scope for matrix products and heads whose rows belong to these sequences: the gradient of a weight goes from sequence to sequence, so that
-// passes over parts of a batch that is cut between sequences add up to the same bits. Only bf16 of class tile needs to be told, which takes 32 rows at once; without it all rows
-// are one sequence there. segs must not change while the scope lives.
+// passes over parts of a batch that is cut between sequences add up to the same bits. Only bf16 of the classes tile and mma needs to be told, which take 32 and 16 rows at once; without it all rows
+// are one sequence in class tile, and class mma sums in fp32 as without tensor cores. segs must not change while the scope lives.
 func (s *Scope) Sequences(segs Segs) *Scope { return &Scope{st: s.st, noGrad: s.noGrad, segs: segs} }
 
 // SequencesAt is [Scope.Sequences] for rows that were gathered from those of s, which may be a scope without sequences.
@@ -242,7 +242,7 @@ func (s *Scope) inSequences(op string, rows int) bool {
 
 // sequences is segs on the device, where its class of bf16 asks for them, else absent.
 func (s *Scope) sequences(op string, segs Segs) native.Tensor {
-	if len(segs) == 0 || s.st.dev.BF16() != "tile" {
+	if class := s.st.dev.BF16(); len(segs) == 0 || class != "tile" && class != "mma" {
 		return native.Tensor{}
 	}
 	return s.fromSegs(op, segs, segs.Rows()).n

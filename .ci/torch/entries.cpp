@@ -203,7 +203,7 @@ int main(int argc, char **argv)
 	PROBE(cast); PROBE(round16); PROBE(unary); PROBE(unary_grad); PROBE(binary); PROBE(affine); PROBE(fma); PROBE(clamp); PROBE(select);
 	PROBE(row_sum); PROBE(row_max); PROBE(col_sum); PROBE(seg_sum); PROBE(seg_spread); PROBE(seg_scan);
 	PROBE(gather); PROBE(scatter_add); PROBE(pick); PROBE(pick_grad); PROBE(copy_cols);
-	PROBE(pack_bytes); PROBE(pack); PROBE(linear); PROBE(linear_dx); PROBE(linear_dw);
+	PROBE(pack_bytes); PROBE(pack); PROBE(linear); PROBE(linear_dx); PROBE(linear_dw); PROBE(linear_dw16_segs);
 	PROBE(rmsnorm); PROBE(rmsnorm_dx); PROBE(rmsnorm_dw); PROBE(rope); PROBE(glu); PROBE(glu_grad);
 	PROBE(attn); PROBE(attn_grad); PROBE(kv_write); PROBE(attn_paged);
 	PROBE(head); PROBE(head_grad); PROBE(head_ext); PROBE(head_ext_grad); PROBE(head_sample); PROBE(head_sample_keep); PROBE(sq_norm); PROBE(adamw);

@@ -230,9 +230,9 @@ typedef struct {
 	/* bytes of keys and values that attn_paged has read from the pages since the context was made; what rows take together counts once */
 	char *(*kv_read)(r1_ctx *c, int64_t *out);
 
-	/* linear_dw16 and head_ext_grad over rows of several sequences, segs int32 [N,3] or none: one. Class tile adds rows to dw in blocks of 32, and a block ends
-	 * where its sequence does; so passes over parts of a batch that is cut between sequences add up to the same bits. A parent is a sequence like others. Other
-	 * classes give the same bits with segs and without. */
+	/* linear_dw16 and head_ext_grad over rows of several sequences, segs int32 [N,3] or none: one. Class tile adds rows to dw in blocks of 32, class mma in blocks
+	 * of 16, and a block ends where its sequence does; so passes over parts of a batch that is cut between sequences add up to the same bits. A parent is a
+	 * sequence like others. Other classes give the same bits with segs and without. head_grad_segs is NULL where the head's gradient is one chain. */
 	char *(*linear_dw16_segs)(r1_ctx *c, r1_tensor dw_NK /* += */, r1_tensor dy_TN, r1_tensor x_TK, r1_tensor segs);
 	char *(*head_grad_segs)(r1_ctx *c, r1_tensor dx_TD, r1_tensor dw_VD /* +=; or none */, r1_tensor dlogp_T, r1_tensor dent_T /* or none */, r1_tensor dkl_T /* or none */, r1_tensor ent_T,
 	                        r1_tensor lse_T, r1_tensor aux_T2, r1_tensor x_TD, r1_tensor w_VD, r1_tensor packed, r1_tensor target_T, r1_tensor temp_T, float softcap, r1_tensor y_TC,

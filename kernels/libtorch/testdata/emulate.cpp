@@ -191,6 +191,46 @@ static void product16(i64 m, i64 n, i64 k, bool back)
 	assert(y == want);
 }
 
+/* a weight's gradient goes on from what is there, sequence by sequence: the same bits in one pass and in two */
+static void gradient16(i64 m, i64 n, std::vector<int> lengths, int cut)
+{
+	std::vector<int> segs;
+	int rows = 0, before = 0;
+	for (size_t i = 0; i < lengths.size(); i++) {
+		segs.insert(segs.end(), {rows, lengths[i], -1});
+		rows += lengths[i];
+		before += (int)i < cut ? lengths[i] : 0;
+	}
+	std::vector<float> dy = values((size_t)(rows * m), 1), x = values((size_t)(rows * n), 2), dw = values((size_t)(m * n), 3), want = dw, parts = dw;
+	for (i64 i = 0; i < m; i++)
+		for (i64 j = 0; j < n; j++)
+			for (size_t s = 0; s < lengths.size(); s++)
+				for (int l = 0; l < lengths[s]; l += 16) {
+					double block = 0;
+					for (int e = segs[3 * s] + l; e < segs[3 * s] + lengths[s] && e < segs[3 * s] + l + 16; e++)
+						block += (double)near16(dy[(size_t)(e * m + i)]) * (double)near16(x[(size_t)(e * n + j)]);
+					want[(size_t)(i * n + j)] = (float)((double)want[(size_t)(i * n + j)] + block);
+				}
+	gemm16_args g;
+	g.c = dw.data(), g.a = dy.data(), g.x = x.data(), g.m = m, g.n = n, g.k = rows, g.segs = segs.data(), g.nsegs = (int)lengths.size();
+	index3 grid = {((unsigned)n + 127) / 128, ((unsigned)m + 127) / 128, 1};
+	run(r1_gemm16_weight, g, grid, 256);
+	assert(dw == want);
+	if (lengths.size() == 1) { /* no sequences are one */
+		dw = parts, g.segs = nullptr;
+		run(r1_gemm16_weight, g, grid, 256);
+		assert(dw == want);
+		return;
+	}
+	g.c = parts.data(), g.k = before, g.segs = segs.data(), g.nsegs = cut;
+	run(r1_gemm16_weight, g, grid, 256);
+	for (size_t s = 0; s < lengths.size(); s++)
+		segs[3 * s] -= before;
+	g.a += before * m, g.x += before * n, g.k = rows - before, g.segs = &segs[3 * (size_t)cut], g.nsegs = (int)lengths.size() - cut;
+	run(r1_gemm16_weight, g, grid, 256);
+	assert(parts == want);
+}
+
 /* one sequence of t rows: packed, it is the definition, and over pages, a row at a time, it has the same bits */
 static void attention(int t, int h, int g, int d, int window)
 {
@@ -245,6 +285,7 @@ int main()
 	emulated::instruction();
 	for (bool back : {false, true})
 		emulated::product16(1, 1, 1, back), emulated::product16(5, 71, 17, back), emulated::product16(130, 33, 47, back), emulated::product16(17, 140, 100, back);
+	emulated::gradient16(5, 7, {1, 17, 32, 33, 16, 40}, 3), emulated::gradient16(130, 140, {3, 50}, 1), emulated::gradient16(7, 3, {70}, 0);
 	emulated::attention(300, 3, 1, 10, 0), emulated::attention(530, 2, 2, 16, 0), emulated::attention(530, 2, 1, 20, 270);
 	puts("emulated");
 }

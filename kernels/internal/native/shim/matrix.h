@@ -65,14 +65,33 @@ inline char *linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_te
 		product(out, f.meets(grad), wt);
 	});
 }
+
+/* The gradient of a weight [N,K], from dy [T,N] and x [T,K]. */
+struct gradient {
+	Tensor acc, dy, x;
+};
+inline gradient gradient_of(const views &v, const r1_tensor &dw, const r1_tensor &dy, const r1_tensor &x)
+{
+	gradient g = {v.shaped("dw", dw, 2), v.matrix("dy", dy), v.matrix("x", x)};
+	WANT(g.dy.size(1) == g.acc.size(0) && g.x.size(1) == g.acc.size(1) && g.dy.size(0) == g.x.size(0), "dw [%lld,%lld] does not fit dy [%lld,%lld] and x [%lld,%lld]",
+	     static_cast<long long>(g.acc.size(0)), static_cast<long long>(g.acc.size(1)), static_cast<long long>(g.dy.size(0)), static_cast<long long>(g.dy.size(1)),
+	     static_cast<long long>(g.x.size(0)), static_cast<long long>(g.x.size(1)));
+	return g;
+}
 inline char *linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor)
 {
 	return entry("linear_dw", c, [&](const views &v) {
-		Tensor acc = v.shaped("dw", dw, 2), grad = v.matrix("dy", dy), in = v.matrix("x", x);
-		WANT(grad.size(1) == acc.size(0) && in.size(1) == acc.size(1) && grad.size(0) == in.size(0), "dw [%lld,%lld] does not fit dy [%lld,%lld] and x [%lld,%lld]",
-		     static_cast<long long>(acc.size(0)), static_cast<long long>(acc.size(1)), static_cast<long long>(grad.size(0)), static_cast<long long>(grad.size(1)),
-		     static_cast<long long>(in.size(0)), static_cast<long long>(in.size(1)));
-		acc.addmm_(grad.t(), in);
+		gradient g = gradient_of(v, dw, dy, x);
+		g.acc.addmm_(g.dy.t(), g.x);
+	});
+}
+inline char *linear_dw16_segs(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor segs)
+{
+	return entry("linear_dw16", c, [&](const views &v) {
+		gradient g = gradient_of(v, dw, dy, x);
+		if (segs.p)
+			read_segs(v, segs, g.x.size(0));
+		g.acc.addmm_(even16(g.dy).t(), even16(g.x));
 	});
 }
 

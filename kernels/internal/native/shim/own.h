@@ -228,14 +228,14 @@ inline void multiply(const views &v, const gemm_args &a)
 inline void multiply_by(const views &v, float *y, const float *x, weights w, const float *bias, int64_t m, int64_t n, int64_t k)
 {
 	if (w.half)
-		return multiply16<r1_gemm16_few, r1_gemm16_some, r1_gemm16_many>(v, {.c = y, .a = x, .bias = bias, .b = w.half, .m = m, .n = n, .k = k});
+		return multiply16<r1_gemm16_few, r1_gemm16_some, r1_gemm16_many>(v, {.c = y, .a = x, .x = nullptr, .bias = bias, .b = w.half, .m = m, .n = n, .k = k});
 	multiply(v, {.c = y, .a = x, .b = w.w, .bias = bias, .m = m, .n = n, .k = k, .a_m = k, .a_k = 1, .b_k = 1, .b_n = k, .add = 0});
 }
 /* dx [m,k] = dy [m,n] w */
 inline void multiply_back(const views &v, float *dx, const float *dy, weights w, int64_t m, int64_t n, int64_t k)
 {
 	if (w.half)
-		return multiply16<r1_gemm16_back_few, r1_gemm16_back_some, r1_gemm16_back_many>(v, {.c = dx, .a = dy, .bias = nullptr, .b = w.half, .m = m, .n = k, .k = n});
+		return multiply16<r1_gemm16_back_few, r1_gemm16_back_some, r1_gemm16_back_many>(v, {.c = dx, .a = dy, .x = nullptr, .bias = nullptr, .b = w.half, .m = m, .n = k, .k = n});
 	multiply(v, {.c = dx, .a = dy, .b = w.w, .bias = nullptr, .m = m, .n = k, .k = n, .a_m = n, .a_k = 1, .b_k = k, .b_n = 1, .add = 0});
 }
 /* dw [n,k] += dyT [m,n] x [m,k] */
@@ -265,11 +265,17 @@ inline char *linear_dx(r1_ctx *c, r1_tensor dx, r1_tensor dy, r1_tensor w, r1_te
 inline char *linear_dw(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor)
 {
 	return entry("linear_dw", c, [&](const views &v) {
-		Tensor acc = v.shaped("dw", dw, 2), grad = v.matrix("dy", dy), in = v.matrix("x", x);
-		WANT(grad.size(1) == acc.size(0) && in.size(1) == acc.size(1) && grad.size(0) == in.size(0), "dw [%lld,%lld] does not fit dy [%lld,%lld] and x [%lld,%lld]",
-		     static_cast<long long>(acc.size(0)), static_cast<long long>(acc.size(1)), static_cast<long long>(grad.size(0)), static_cast<long long>(grad.size(1)),
-		     static_cast<long long>(in.size(0)), static_cast<long long>(in.size(1)));
-		multiply_into(v, floats(acc), floats(grad), floats(in), in.size(0), acc.size(0), acc.size(1));
+		gradient g = gradient_of(v, dw, dy, x);
+		multiply_into(v, floats(g.acc), floats(g.dy), floats(g.x), g.x.size(0), g.acc.size(0), g.acc.size(1));
+	});
+}
+inline char *linear_dw16_segs(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x, r1_tensor segs)
+{
+	return entry("linear_dw16", c, [&](const views &v) {
+		gradient g = gradient_of(v, dw, dy, x);
+		int64_t n = g.acc.size(0), k = g.acc.size(1), t = g.x.size(0), sequences = segs.p ? static_cast<int64_t>(read_segs(v, segs, t).size()) : 0;
+		launch<r1_gemm16_weight>(v, {(k + 127) / 128, (n + 127) / 128}, 256, {.c = floats(g.acc), .a = floats(g.dy), .x = floats(g.x), .bias = nullptr, .b = nullptr, .m = n, .n = k, .k = t,
+		                                                                      .segs = sequences ? at_or_null<int32_t>(segs) : nullptr, .nsegs = static_cast<int>(sequences)});
 	});
 }
 
@@ -505,7 +511,7 @@ inline void fill(r1_api &a)
 	R1_OWN(row_sum), R1_OWN(row_max), R1_OWN(col_sum), R1_OWN(seg_sum), R1_OWN(seg_scan), R1_OWN(scatter_add);
 	R1_OWN(rmsnorm), R1_OWN(rmsnorm_dx), R1_OWN(rmsnorm_dw), R1_OWN(rope), R1_OWN(attn), R1_OWN(attn_grad), R1_OWN(attn_paged), R1_OWN(sq_norm), R1_OWN(adamw);
 	R1_OWN(pack), R1_OWN(round16);
-	R1_EXACT(linear), R1_EXACT(linear_dx), R1_EXACT(linear_dw);
+	R1_EXACT(linear), R1_EXACT(linear_dx), R1_EXACT(linear_dw), R1_EXACT(linear_dw16_segs);
 	R1_EXACT(head), R1_EXACT(head_grad), R1_EXACT(head_ext), R1_EXACT(head_ext_grad), R1_EXACT(head_sample), R1_EXACT(head_sample_keep);
 #undef R1_OWN
 #undef R1_EXACT

@@ -182,7 +182,7 @@ inline r1_api make_table()
 	a.cast = cast, a.round16 = round16, a.unary = unary, a.unary_grad = unary_grad, a.binary = binary, a.affine = affine, a.fma = fma, a.clamp = clamp, a.select = select;
 	a.row_sum = row_sum, a.row_max = row_max, a.col_sum = col_sum, a.seg_sum = seg_sum, a.seg_spread = seg_spread, a.seg_scan = seg_scan;
 	a.gather = gather, a.scatter_add = scatter_add, a.pick = pick, a.pick_grad = pick_grad, a.copy_cols = copy_cols;
-	a.pack_bytes = pack_bytes, a.pack = pack, a.linear = linear, a.linear_dx = linear_dx, a.linear_dw = linear_dw;
+	a.pack_bytes = pack_bytes, a.pack = pack, a.linear = linear, a.linear_dx = linear_dx, a.linear_dw = linear_dw, a.linear_dw16_segs = linear_dw16_segs;
 	a.rmsnorm = rmsnorm, a.rmsnorm_dx = rmsnorm_dx, a.rmsnorm_dw = rmsnorm_dw, a.rope = rope, a.glu = glu, a.glu_grad = glu_grad;
 	a.attn = attn, a.attn_grad = attn_grad, a.kv_write = kv_write, a.attn_paged = attn_paged;
 	a.head = head, a.head_grad = head_grad, a.head_ext = head_ext, a.head_ext_grad = head_ext_grad, a.head_sample = head_sample, a.head_sample_keep = head_sample_keep;

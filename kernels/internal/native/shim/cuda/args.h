@@ -8,6 +8,7 @@
 	X(gemm, r1_gemm, gemm_args) \
 	X(gemm16, r1_gemm16_few, gemm16_args) X(gemm16, r1_gemm16_some, gemm16_args) X(gemm16, r1_gemm16_many, gemm16_args) \
 	X(gemm16, r1_gemm16_back_few, gemm16_args) X(gemm16, r1_gemm16_back_some, gemm16_args) X(gemm16, r1_gemm16_back_many, gemm16_args) \
+	X(gemm16, r1_gemm16_weight, gemm16_args) \
 	X(gemm16, r1_round16, round16_args) X(gemm16, r1_pack16, round16_args) \
 	X(elem, r1_unary, elem_args) X(elem, r1_unary_grad, elem_args) X(elem, r1_binary, elem_args) X(elem, r1_affine, elem_args) \
 	X(elem, r1_fma, elem_args) X(elem, r1_clamp, elem_args) X(elem, r1_select, elem_args) X(elem, r1_glu, elem_args) X(elem, r1_glu_grad, elem_args) \
@@ -27,12 +28,14 @@ struct gemm_args {
 	int add = 0;
 };
 
-/* c [m,n] = a [m,k] and b + bias, in bf16, which b is in already */
+/* c [m,n] of a and b in bf16 already, plus bias; or of a and x, sequence by sequence */
 struct gemm16_args {
 	float *c = nullptr;
-	const float *a = nullptr, *bias = nullptr;
+	const float *a = nullptr, *x = nullptr, *bias = nullptr;
 	const unsigned short *b = nullptr;
 	long long m = 0, n = 0, k = 0;
+	const int *segs = nullptr; /* as in r1.h, or none */
+	int nsegs = 0;
 };
 
 /* n numbers rounded to bf16, as f32 or as packed; away: halves away from 0, else to even */
