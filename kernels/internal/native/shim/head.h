@@ -14,7 +14,7 @@ struct head_model {
 
 	Tensor logits(int64_t r, int64_t n) const
 	{
-		Tensor z = at::empty({n, w.size(0)}, x.options());
+		Tensor z = at::empty({n, w.size(0)}, x.options().dtype(at::kFloat));
 		product(z, x.narrow(0, r, n), w.t());
 		return z;
 	}
@@ -186,10 +186,10 @@ inline char *head_ext_grad(r1_ctx *c, r1_tensor dx, r1_tensor dw, r1_tensor dlog
 				d.mul_(at::rsub(at::square(at::tanh(raw / in.m.softcap)), 1));
 			d.div_(tr);
 			if (in.m.bf16)
-				d = even16(d);
+				d = rounded(d);
 			product(dx_out.narrow(0, r, n), d, in.m.w);
 			if (dw.p)
-				dw_out.addmm_(d.t(), in.m.x.narrow(0, r, n));
+				add_product(dw_out, d.t(), in.m.x.narrow(0, r, n));
 		});
 	});
 }

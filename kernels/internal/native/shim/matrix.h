@@ -6,19 +6,30 @@
 
 namespace shim {
 
+/* What a product in bf16 takes: rounded, and in fp32 on the CPU, whose libtorch has no such product with sums in fp32. */
+inline Tensor rounded(const Tensor &x) { return x.is_cpu() ? even16(x) : x.to(at::kBFloat16); }
+/* acc += a b, of fp32 or both rounded */
+inline void add_product(Tensor acc, const Tensor &a, const Tensor &b)
+{
+	if (a.scalar_type() == at::kBFloat16)
+		acc.add_(at::mm(a, b, at::kFloat));
+	else
+		acc.addmm_(a, b);
+}
+
 /* A weight [N,K] of products, and whether they are in bf16: then it is rounded, and so must be what it meets. */
 struct factor {
 	Tensor w;
 	bool bf16;
 
-	Tensor meets(const Tensor &x) const { return bf16 ? even16(x) : x; }
+	Tensor meets(const Tensor &x) const { return bf16 ? rounded(x) : x; }
 };
 inline factor weight(const views &v, const r1_tensor &w, const r1_tensor &packed)
 {
 	Tensor own = v.shaped("w", w, 2);
 	if (!packed.p)
 		return {own, false};
-	return {v.flat("packed", packed, own.numel(), R1_BF16).view_as(own).to(at::kFloat), true};
+	return {v.flat("packed", packed, own.numel(), R1_BF16).view_as(own).to(own.is_cpu() ? at::kFloat : at::kBFloat16), true};
 }
 
 /* 0 bytes: a weight in f32 serves as it is */
@@ -91,7 +102,7 @@ inline char *linear_dw16_segs(r1_ctx *c, r1_tensor dw, r1_tensor dy, r1_tensor x
 		gradient g = gradient_of(v, dw, dy, x);
 		if (segs.p)
 			read_segs(v, segs, g.x.size(0));
-		g.acc.addmm_(even16(g.dy).t(), even16(g.x));
+		add_product(g.acc, rounded(g.dy).t(), rounded(g.x));
 	});
 }
 

@@ -269,11 +269,15 @@ template <class F> char *entry(const char *op, r1_ctx *c, F body) noexcept
 	}
 }
 
-/* x wT into out [T,N], for w given as [K,N]. On the CPU the product is always one of product_rows rows, the last one padded: MKL takes
+/* x wT into out [T,N], for w given as [K,N]; of bf16, on a GPU, with sums in fp32. On the CPU the product is always one of product_rows rows, the last one padded: MKL takes
  * another order of summation for another number of rows, and so a row's result does not depend on how many there are. */
 constexpr int64_t product_rows = 64;
 inline void product(Tensor out, const Tensor &x, const Tensor &w)
 {
+	if (x.scalar_type() == at::kBFloat16) {
+		at::mm_out(out, x, w, at::kFloat);
+		return;
+	}
 	int64_t t = x.size(0), whole = x.is_cpu() ? t / product_rows * product_rows : t;
 	for (int64_t r = 0; r < whole; r += x.is_cpu() ? product_rows : t) {
 		Tensor part = out.narrow(0, r, x.is_cpu() ? product_rows : t);
