@@ -377,3 +377,48 @@ func TestBF16Rounding(t *testing.T) {
 	require.NoError(t, b.Free())
 	require.NotEqual(t, "tile", dev.BF16(), "it is chosen by name only")
 }
+
+// Pages of bf16 round what is written, and attention over them has the bits of attention over packed rows of rounded keys and values,
+// on every instruction set; half the bytes are read.
+func TestPagesOfBF16(t *testing.T) {
+	const n, page = 300, 16
+	for _, isa := range []string{"portable", "avx2", "avx512", "neon"} {
+		dev, err := kernels.Open("cpu", kernels.Options{ISA: isa})
+		if err != nil {
+			require.ErrorContains(t, err, "does not have instruction set")
+			continue
+		}
+		require.True(t, dev.PagesBF16())
+		for _, heads := range [][3]int{{4, 2, 24}, {9, 3, 64}, {4, 4, 32}, {2, 1, 100}, {50, 1, 16}} {
+			h, g, d := heads[0], heads[1], heads[2]
+			q, k, v := fixed(1, n*h*d, 1), fixed(2, n*g*d, 1), fixed(3, n*g*d, 1)
+			k16, v16 := make([]float32, len(k)), make([]float32, len(v))
+			for i := range k {
+				k16[i], v16[i] = near(k[i], false), near(v[i], false)
+			}
+			for _, o := range []kernels.AttnOptions{{Scale: 0.3}, {Scale: 0.3, Window: 100, SoftCap: 2}} {
+				want := make([]float32, n*h*d)
+				require.NoError(t, dev.Do(context.Background(), func(s *kernels.Scope) error {
+					return s.Read(s.Attention(s.FromF32(q, n, h, d), s.FromF32(k16, n, g, d), s.FromF32(v16, n, g, d), kernels.PackedSegs(n), o), want)
+				}))
+				for _, chunk := range []int{n, 7, 1} {
+					bytes := map[kernels.DType]int64{}
+					for _, dtype := range []kernels.DType{kernels.F32, kernels.BF16} {
+						before, err := dev.KVBytesRead()
+						require.NoError(t, err)
+						keys, values := k, v
+						if dtype == kernels.F32 {
+							keys, values = k16, v16
+						}
+						require.Equal(t, bits(want), bits(paged(t, dev, dtype, q, keys, values, n, h, g, d, page, chunk, o)), "%s, heads %v, %d rows a call, pages of %s", isa, heads, chunk, dtype)
+						bytes[dtype], err = dev.KVBytesRead()
+						require.NoError(t, err)
+						bytes[dtype] -= before
+					}
+					require.Equal(t, bytes[kernels.F32], 2*bytes[kernels.BF16])
+				}
+			}
+		}
+		require.NoError(t, dev.Close())
+	}
+}

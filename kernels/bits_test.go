@@ -182,7 +182,7 @@ func attentionIsIndependent(t *testing.T, dev *kernels.Device) {
 				if chunk == 1 && n > 400 {
 					continue
 				}
-				require.Equal(t, want, bits(paged(t, dev, qi, ki, vi, n, h, g, d, page, chunk, o)), "sequence %d over pages, %d rows a call", i, chunk)
+				require.Equal(t, want, bits(paged(t, dev, kernels.F32, qi, ki, vi, n, h, g, d, page, chunk, o)), "sequence %d over pages, %d rows a call", i, chunk)
 			}
 			start += n
 		}
@@ -190,11 +190,11 @@ func attentionIsIndependent(t *testing.T, dev *kernels.Device) {
 }
 
 // paged runs one sequence through a paged cache, chunk rows a call; its pages lie in no order among others.
-func paged(t *testing.T, dev *kernels.Device, q, k, v []float32, n, h, g, d, page, chunk int, o kernels.AttnOptions) []float32 {
+func paged(t *testing.T, dev *kernels.Device, dtype kernels.DType, q, k, v []float32, n, h, g, d, page, chunk int, o kernels.AttnOptions) []float32 {
 	pages := (n + page - 1) / page
-	kp, err := dev.NewBuffer(kernels.F32, 2*pages, page, g, d)
+	kp, err := dev.NewBuffer(dtype, 2*pages, page, g, d)
 	require.NoError(t, err)
-	vp, err := dev.NewBuffer(kernels.F32, 2*pages, page, g, d)
+	vp, err := dev.NewBuffer(dtype, 2*pages, page, g, d)
 	require.NoError(t, err)
 	table := make([]int32, pages)
 	for i := range table {

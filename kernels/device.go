@@ -63,6 +63,12 @@ func (d *Device) KVBytesRead() (int64, error) {
 	return n, nil
 }
 
+// PagesBF16 reports whether the pages of [Scope.KVWrite] and [Scope.PagedAttention] may be bf16 on this device.
+func (d *Device) PagesBF16() bool {
+	takes, err := d.be.KVBF16()
+	return err == nil && takes // absent: f32 alone
+}
+
 // Stats counts what a device holds.
 type Stats struct {
 	LiveTensors int64 // blocks of memory in use, views not counted

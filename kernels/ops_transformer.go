@@ -136,10 +136,26 @@ func (s *Scope) Attention(q, k, v *Tensor, segs Segs, o AttnOptions) *Tensor {
 	return y
 }
 
+// wantPages accepts pages of f32, or of bf16 where the device takes them.
+func (s *Scope) wantPages(op string, kpages, vpages *Tensor) bool {
+	dtype := F32
+	if kpages != nil && kpages.DType() == BF16 && s.st.dev.PagesBF16() {
+		dtype = BF16
+	}
+	for i, t := range []*Tensor{kpages, vpages} {
+		if t == nil && s.st.root.err == nil {
+			s.fail(op, "argument %d is nil", i+1)
+			return false
+		}
+	}
+	return s.ready(op, kpages, vpages) && s.typed(op, dtype, kpages, vpages)
+}
+
 // KVWrite stores keys and values k, v [T, G, d] in the pages [P, S, G, d] of a cache; slots i32 [T] is page*S + place.
-// What lies where inside a page is the device's own affair; cpu wants S to be a multiple of 16. No gradient.
+// What lies where inside a page is the device's own affair; cpu wants S to be a multiple of 16. Pages are f32, or
+// where [Device.PagesBF16] says so bf16, which round what is written as [Scope.RoundBF16] does. No gradient.
 func (s *Scope) KVWrite(kpages, vpages, k, v, slots *Tensor) {
-	if !s.want("KVWrite", kpages, vpages, k, v) || !s.ready("KVWrite", slots) {
+	if !s.wantPages("KVWrite", kpages, vpages) || !s.want("KVWrite", k, v) || !s.ready("KVWrite", slots) {
 		return
 	}
 	if slots == nil || slots.DType() != I32 || k.n.ND != 3 || kpages.n.ND != 4 || !sameShape(k, v) || !sameShape(kpages, vpages) || slots.Len() != k.Dim(0) {
@@ -153,7 +169,7 @@ func (s *Scope) KVWrite(kpages, vpages, k, v, slots *Tensor) {
 // rows[t][1] of the sequence whose pages table row rows[t][0] lists. rows is i32 [T, 2], table i32 [N, pages]. The keys
 // and values of the rows themselves must have been written. Equal bits to Attention's. No gradient.
 func (s *Scope) PagedAttention(q, kpages, vpages, table, rows *Tensor, o AttnOptions) *Tensor {
-	if !s.want("PagedAttention", q, kpages, vpages) || !s.ready("PagedAttention", table, rows) {
+	if !s.want("PagedAttention", q) || !s.wantPages("PagedAttention", kpages, vpages) || !s.ready("PagedAttention", table, rows) {
 		return s.dead()
 	}
 	if table == nil || rows == nil || table.DType() != I32 || rows.DType() != I32 || q.n.ND != 3 || kpages.n.ND != 4 || !sameShape(kpages, vpages) ||

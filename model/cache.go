@@ -43,7 +43,7 @@ func (m *LM) NewCache(positions int) (*Cache, error) {
 	}
 	for range m.layers {
 		for _, list := range []*[]*kernels.Tensor{&c.k, &c.v} {
-			t, err := m.dev.NewBuffer(kernels.F32, pages, PageRows, m.config.KVHeads, m.config.HeadDim)
+			t, err := m.dev.NewBuffer(m.pageType(), pages, PageRows, m.config.KVHeads, m.config.HeadDim)
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("model: cache of %d positions: %w", positions, err), c.Close())
 			}
@@ -51,6 +51,14 @@ func (m *LM) NewCache(positions int) (*Cache, error) {
 		}
 	}
 	return c, nil
+}
+
+// pageType is bf16 where keys and values are rounded to it and the device takes such pages: no bit is lost.
+func (m *LM) pageType() kernels.DType {
+	if m.bf16 && m.dev.PagesBF16() {
+		return kernels.BF16
+	}
+	return kernels.F32
 }
 
 // Close frees the cache's memory.

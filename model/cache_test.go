@@ -319,6 +319,11 @@ func TestSampledLogProbIsTrained(t *testing.T) {
 // Sequences that were forked from one prompt read its keys and values once, all of them together; what more of them cost is
 // their own positions: B(s-p), and of those the part of a page that was copied.
 func TestForksReadTheirPromptOnce(t *testing.T) {
+	t.Run("f32", func(t *testing.T) { forksReadTheirPromptOnce(t, false) })
+	t.Run("bf16", func(t *testing.T) { forksReadTheirPromptOnce(t, true) })
+}
+
+func forksReadTheirPromptOnce(t *testing.T, half bool) {
 	dev, err := kernels.Open("cpu", kernels.Options{Threads: 1}) // each lane of a small model would read it once
 	require.NoError(t, err)
 	small, err := model.Tiny(dev, 3)
@@ -328,6 +333,11 @@ func TestForksReadTheirPromptOnce(t *testing.T) {
 	c.MaxPositions = 512
 	m, err := model.New(dev, c, 3, nil)
 	require.NoError(t, err)
+	size := 4
+	if half {
+		require.NoError(t, m.UseBF16())
+		size = 2
+	}
 	const steps = 20
 	read := func(prompt, forks int) (bytes int64) {
 		cache, err := m.NewCache(prompt + forks*(steps+2*model.PageRows))
@@ -354,7 +364,8 @@ func TestForksReadTheirPromptOnce(t *testing.T) {
 		require.NoError(t, cache.Close())
 		return after - before
 	}
-	position := int64(2 * 4 * c.Layers * c.KVHeads * c.HeadDim)
+	position := int64(2 * size * c.Layers * c.KVHeads * c.HeadDim)
+	require.Equal(t, position, m.CacheBytes())
 	for _, prompt := range []int{256, 400, 416, 427} {
 		one := read(prompt, 1)
 		require.Equal(t, position*steps*(2*int64(prompt)+steps+1)/2, one, "prompt of %d", prompt)

@@ -22,7 +22,7 @@ type Store struct {
 }
 
 // Kept is what the library keeps today: fp32 everywhere, and where the device packs weights (cpu does, libtorch does not) two packed copies of
-// each matrix. In bf16 cpu keeps a matrix in halves, the high one in its packed copies; libtorch keeps one copy in bf16 beside the fp32 value.
+// each matrix. In bf16 cpu keeps a matrix in halves, the high one in its packed copies, and cached keys and values in bf16; libtorch keeps one copy in bf16 beside the fp32 value.
 func Kept(packs, bf16 bool) Store {
 	s := Store{Name: "fp32", Master: 4, Gradient: 4, Moments: 8, Value: 4, Key: 4}
 	if bf16 {
@@ -30,7 +30,7 @@ func Kept(packs, bf16 bool) Store {
 	}
 	switch {
 	case packs && bf16:
-		s.Forward, s.Backward, s.Low = 2, 2, 2
+		s.Forward, s.Backward, s.Low, s.Key = 2, 2, 2, 2
 	case packs:
 		s.Forward, s.Backward = 4, 4
 	case bf16:
@@ -118,7 +118,7 @@ func (c Config) Plan(w Work) (Plan, error) {
 	s := w.Store
 	n := c.sizes(s.Low > 0)
 	train := w.TrainRows > 0
-	p := Plan{Weights: s.Master*(n.all-n.halved) + s.Low*n.halved + c.tableBytes(), Forward: s.Forward * n.forward, SeqKV: s.Key * 2 * c.cached()}
+	p := Plan{Weights: s.Master*(n.all-n.halved) + s.Low*n.halved + c.tableBytes(), Forward: s.Forward * n.forward, SeqKV: c.CacheBytes(s.Key)}
 	p.References = int64(w.References) * (p.Weights + p.Forward)
 	if s.Low == 0 {
 		p.References += int64(w.References) * s.Backward * n.backward
@@ -369,5 +369,8 @@ func (c Config) loadHalves() int64 {
 	return bytes
 }
 
-// CacheBytes is what a cache keeps of one position: keys and values of every layer in fp32.
-func (c Config) CacheBytes() int64 { return 4 * 2 * c.cached() }
+// CacheBytes is what a cache keeps of one position: keys and values of every layer in numbers of key bytes ([Store]'s Key).
+func (c Config) CacheBytes(key int64) int64 { return key * 2 * c.cached() }
+
+// CacheBytes is what m's cache keeps of one position.
+func (m *LM) CacheBytes() int64 { return m.config.CacheBytes(int64(m.pageType().Size())) }

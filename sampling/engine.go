@@ -275,11 +275,11 @@ func admissible(waiting []live, room int, prompts map[*Group]*model.Seq) int {
 
 // maxSeqs is how many sequences run at once.
 func (e *Engine) maxSeqs(groups []Group) int {
-	return e.options.maxSeqs(e.policy.Config(), e.policy.Device().Memory(), groups)
+	return e.options.maxSeqs(e.policy.CacheBytes(), e.policy.Device().Memory(), groups)
 }
 
-// maxSeqs is how many run at once by a model of config c on a device of so many bytes; 0: it is not known.
-func (o Options) maxSeqs(c model.Config, memory int64, groups []Group) int {
+// maxSeqs is how many run at once where a cached position takes so many bytes, on a device of so many; 0: it is not known.
+func (o Options) maxSeqs(position, memory int64, groups []Group) int {
 	if o.MaxSeqs > 0 {
 		return o.MaxSeqs
 	}
@@ -289,7 +289,7 @@ func (o Options) maxSeqs(c model.Config, memory int64, groups []Group) int {
 	}
 	n := int64(512)
 	if memory > 0 {
-		n = min(n, memory/8/(c.CacheBytes()*int64(model.PageRows*(pages(longest+o.MaxTokens)+1))))
+		n = min(n, memory/8/(position*int64(model.PageRows*(pages(longest+o.MaxTokens)+1))))
 	}
 	return max(1, int(n))
 }

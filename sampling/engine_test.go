@@ -384,7 +384,7 @@ func TestMemoryOfManyPrompts(t *testing.T) {
 	few, want := peak(40, 1)
 	many, groups := peak(400, 1)
 	require.Equal(t, want, groups[:40])
-	cache := model.Config{Layers: 2, KVHeads: 2, HeadDim: 16}.CacheBytes() * model.PageRows
+	cache := model.Config{Layers: 2, KVHeads: 2, HeadDim: 16}.CacheBytes(4) * model.PageRows
 	require.Less(t, many-few, (400-40)*9*cache*5/4, "7 pages a sequence, one partial page of its prompt meanwhile, classes of sizes")
 	shared, _ := peak(40, 10)
 	require.Less(t, shared-few, 40*9*2*cache*5/4, "a page or two a sample beside its group's prompt")

@@ -9,15 +9,15 @@ type Load struct {
 	Prefill   int // rows of prompts that are run at once, or of sequences with their drafts where those are more
 }
 
-// Load is what Rollout will need at most for problems with prompts of so many tokens and a number of samples of each, by a model of config c
-// on a device of so many bytes (0: not known).
-func (o Options) Load(c model.Config, memory int64, problems, prompt, samples int) Load {
+// Load is what Rollout will need at most for problems with prompts of so many tokens and a number of samples of each, where a cached
+// position takes so many bytes ([model.Config.CacheBytes]), on a device of so many (0: not known).
+func (o Options) Load(position, memory int64, problems, prompt, samples int) Load {
 	one := Group{Prompt: make([]int32, prompt), Samples: make([]Sample, samples)}
 	groups := make([]Group, problems)
 	for i := range groups {
 		groups[i] = one
 	}
-	limit := o.maxSeqs(c, memory, groups)
+	limit := o.maxSeqs(position, memory, groups)
 	sequences := min(limit, problems*samples)
 	return Load{
 		Sequences: sequences,

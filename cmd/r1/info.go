@@ -67,7 +67,7 @@ func newInfo() *cobra.Command {
 }
 
 func infoOf(c model.Config) (modelInfo, error) {
-	i := modelInfo{Type: c.ModelType, Parameters: c.ParamCount(), Layers: c.Layers, Hidden: c.HiddenSize, Vocabulary: c.VocabSize, Positions: c.MaxPositions, KVPerToken: c.CacheBytes()}
+	i := modelInfo{Type: c.ModelType, Parameters: c.ParamCount(), Layers: c.Layers, Hidden: c.HiddenSize, Vocabulary: c.VocabSize, Positions: c.MaxPositions, KVPerToken: c.CacheBytes(4)}
 	lora := &model.LoRAConfig{R: loraRank, Alpha: loraRank, Targets: []string{model.AllLinear}}
 	for _, of := range []struct {
 		to   *int64

@@ -60,7 +60,7 @@ type costs struct {
 }
 
 func costsOf(c model.Config, bf16 bool) costs {
-	size := 4.0
+	size, key := 4.0, model.Kept(true, bf16).Key // on cpu
 	if bf16 {
 		size = 2
 	}
@@ -71,6 +71,6 @@ func costsOf(c model.Config, bf16 bool) costs {
 	}
 	return costs{
 		params: params, head: head, attention: 4 * float64(c.Layers*c.Heads*c.HeadDim),
-		cacheBytes: 2 * 4 * float64(c.Layers*c.KVHeads*c.HeadDim), weightBytes: size * params,
+		cacheBytes: float64(c.CacheBytes(key)), weightBytes: size * params,
 	}
 }

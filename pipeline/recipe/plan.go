@@ -39,12 +39,17 @@ func (m Memory) Room() int64 {
 	return m.Plan.Room(m.Limit) / (pages * model.PageRows)
 }
 
+// store is what the device keeps of each number.
+func (b Budget) store(at Machine, m Model) model.Store {
+	if b.Store != nil {
+		return *b.Store
+	}
+	return model.Kept(at.Device == "cpu", m.BF16)
+}
+
 // plan completes a work with what all kinds of runs have and computes it.
 func (b Budget) plan(c model.Config, at Machine, m Model, a Adapter, w model.Work, notes []string) (Memory, error) {
-	w.Store, w.BF16, w.Recompute = model.Kept(at.Device == "cpu", m.BF16), m.BF16, m.Again
-	if b.Store != nil {
-		w.Store = *b.Store
-	}
+	w.Store, w.BF16, w.Recompute = b.store(at, m), m.BF16, m.Again
 	if w.Store.Missing != "" {
 		notes = append(notes, w.Store.Missing)
 	}
@@ -88,8 +93,9 @@ func (g *GRPO) Plan(c model.Config, b Budget) (Memory, error) {
 	}
 	longest := prompt + g.MaxTokens
 	engine, measured := sampling.Options{MaxTokens: g.MaxTokens}, cmp.Or(b.Held, g.EvalRows)
-	load := engine.Load(c, b.Bytes, max(prompts, g.Preflight), prompt, g.Samples)
-	if held := engine.Load(c, b.Bytes, measured, prompt, g.EvalSamples); held.Positions > load.Positions {
+	position := c.CacheBytes(b.store(g.Machine, g.Model).Key)
+	load := engine.Load(position, b.Bytes, max(prompts, g.Preflight), prompt, g.Samples)
+	if held := engine.Load(position, b.Bytes, measured, prompt, g.EvalSamples); held.Positions > load.Positions {
 		load = held
 	}
 	if g.EvalDataset != "" && measured == 0 {
@@ -131,7 +137,7 @@ func (g *Distill) Plan(c model.Config, b Budget) (Memory, error) {
 	longest := prompt + completion
 	w := model.Work{TrainRows: min(max(cmp.Or(g.MicroTokens, 2048), longest), batch*longest), References: max(1, len(g.Teachers)), ExactKL: true}
 	if g.Lambda > 0 {
-		load := sampling.Options{MaxTokens: completion}.Load(c, b.Bytes, batch, prompt, 1)
+		load := sampling.Options{MaxTokens: completion}.Load(c.CacheBytes(b.store(g.Machine, g.Model).Key), b.Bytes, batch, prompt, 1)
 		w.Positions, w.Prefill, w.Sequences = load.Positions, load.Prefill, load.Sequences
 	}
 	m, err := b.plan(c, g.Machine, g.Model, g.Adapter, w, []string{"each teacher is counted as a model of the student's size"})
@@ -166,7 +172,7 @@ func (g *GRPO) drawCost(c model.Config, b Budget) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	load := sampling.Options{MaxTokens: g.MaxTokens}.Load(c, b.Bytes, 512, prompt, g.Samples)
+	load := sampling.Options{MaxTokens: g.MaxTokens}.Load(c.CacheBytes(b.store(g.Machine, g.Model).Key), b.Bytes, 512, prompt, g.Samples)
 	m, err := b.plan(c, g.Machine, g.Model, Adapter{}, model.Work{Positions: load.Positions, Prefill: load.Prefill, Sequences: load.Sequences}, nil)
 	return cost{bytes: m.Peak()}, err
 }

@@ -298,7 +298,7 @@ static const r1_api api = {
 	.head = cpu_head, .head_grad = cpu_head_grad, .head_ext = cpu_head_ext, .head_ext_grad = cpu_head_ext_grad,
 	.head_sample = cpu_head_sample, .head_sample_keep = cpu_head_sample_keep,
 	.sq_norm = cpu_sq_norm, .adamw = cpu_adamw, .round16 = cpu_round16, .linear_dw16 = cpu_linear_dw16, .kv_read = cpu_kv_read,
-	.linear_dw16_segs = cpu_linear_dw16_segs, .head_grad_segs = cpu_head_grad_segs, .linears = cpu_linears,
+	.linear_dw16_segs = cpu_linear_dw16_segs, .head_grad_segs = cpu_head_grad_segs, .linears = cpu_linears, .kv_bf16 = cpu_kv_bf16,
 	.split_bytes = cpu_split_bytes, .split_write = cpu_split_write, .split_read = cpu_split_read, .split_back = cpu_split_back, .split_gather = cpu_split_gather, .split_adamw = cpu_split_adamw,
 };
 

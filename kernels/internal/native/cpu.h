@@ -4,6 +4,8 @@
 #ifndef R1_CPU_H
 #define R1_CPU_H
 
+#include <string.h>
+
 #include "r1.h"
 
 /* ---- pool.c ---- */
@@ -86,6 +88,7 @@ typedef struct {
 	/* paged */
 	const int32_t *table, *rows;
 	int64_t slots, table_cols;
+	const uint16_t *k16, *v16; /* pages of bf16, in place of k and v */
 	/* gradient */
 	float *dq, *dk, *dv;
 	const float *dout, *oin, *lse_in;
@@ -97,6 +100,20 @@ typedef struct {
 	float *scratch;          /* scratch_worker floats a worker, ATTN_SCRATCH(d) or more */
 	int64_t scratch_worker;
 } attn_args;
+
+/* The high half of the result is u's float in bf16. Activations: nearest even. Weights: halves away from 0, so that a master weight is
+ * (high << 16) plus a signed 16-bit rest. NaN stays NaN. */
+static inline uint32_t round16(uint32_t u, int weight)
+{
+	uint32_t r = u + (weight ? 0x8000u : 0x7fffu + (u >> 16 & 1));
+	return (u & 0x7fffffff) > 0x7f800000 ? u | 0x400000 : r;
+}
+static inline uint32_t f_raw(float f)
+{
+	uint32_t u;
+	memcpy(&u, &f, sizeof u);
+	return u;
+}
 
 /* Where a slot's 16 lie for head g of heads, in elements: keys as [d][16], so that sums down the head need no turning, values as [16][d].
  * A page's slots are a multiple of 16. */

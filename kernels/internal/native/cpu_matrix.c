@@ -365,9 +365,11 @@ char *cpu_glu_grad(r1_ctx *c, int32_t act, r1_tensor dgate, r1_tensor dup, r1_te
 	return NULL;
 }
 
-static char *check_heads(const char *op, r1_tensor q, r1_tensor k, r1_tensor v)
+/* keys and values are f32, or where that is allowed bf16 */
+static char *check_heads(const char *op, r1_tensor q, r1_tensor k, r1_tensor v, int bf16)
 {
-	TRY(check(op, "q", q, R1_F32)); TRY(check(op, "k", k, R1_F32)); TRY(check(op, "v", v, R1_F32));
+	int32_t dtype = bf16 && k.dtype == R1_BF16 ? R1_BF16 : R1_F32;
+	TRY(check(op, "q", q, R1_F32)); TRY(check(op, "k", k, dtype)); TRY(check(op, "v", v, dtype));
 	int last = k.nd - 1;
 	CHECK(q.nd == 3 && k.nd == v.nd && k.nd >= 3, "%s: q, k, v are not [T,heads,d]", op);
 	CHECK(q.n[2] == k.n[last] && k.n[last] == v.n[last] && k.n[last - 1] == v.n[last - 1], "%s: head sizes differ", op);
@@ -401,7 +403,7 @@ static char *attn_take_room(r1_ctx *c, attn_args *a, int64_t t, attn_room *r)
 
 char *cpu_attn(r1_ctx *c, r1_tensor o, r1_tensor lse, r1_tensor q, r1_tensor k, r1_tensor v, r1_tensor segs, float scale, int64_t window, float softcap)
 {
-	TRY(check_heads("attn", q, k, v));
+	TRY(check_heads("attn", q, k, v, 0));
 	int64_t t = q.n[0], blocks = 0;
 	CHECK(k.nd == 3 && k.n[0] == t, "attn: k has %lld rows, q %lld", (long long)k.n[0], (long long)t);
 	F32N(o, count(q)); F32N(lse, t * q.n[1]);
@@ -426,7 +428,7 @@ char *cpu_attn(r1_ctx *c, r1_tensor o, r1_tensor lse, r1_tensor q, r1_tensor k, 
 char *cpu_attn_grad(r1_ctx *c, r1_tensor dq, r1_tensor dk, r1_tensor dv, r1_tensor dout, r1_tensor q, r1_tensor k, r1_tensor v, r1_tensor o, r1_tensor lse, r1_tensor segs,
                            float scale, int64_t window, float softcap)
 {
-	TRY(check_heads("attn_grad", q, k, v));
+	TRY(check_heads("attn_grad", q, k, v, 0));
 	CHECK(k.nd == 3 && k.n[0] == q.n[0], "attn_grad: k has %lld rows, q %lld", (long long)k.n[0], (long long)q.n[0]);
 	F32N(dq, count(q)); F32N(dk, count(k)); F32N(dv, count(k)); F32N(dout, count(q)); F32N(o, count(q)); F32N(lse, q.n[0] * q.n[1]);
 	TRY(check_segs("attn_grad", segs, q.n[0]));
@@ -445,10 +447,27 @@ char *cpu_attn_grad(r1_ctx *c, r1_tensor dq, r1_tensor dk, r1_tensor dv, r1_tens
 	return NULL;
 }
 
+/* one head's key and value into a page */
+static void write32(float *key, float *value, const float *k, const float *v, int64_t d)
+{
+	for (int64_t i = 0; i < d; i++)
+		key[16 * i] = k[i];
+	memcpy(value, v, (size_t)d * sizeof *v);
+}
+static void write16(uint16_t *key, uint16_t *value, const float *k, const float *v, int64_t d)
+{
+	for (int64_t i = 0; i < d; i++)
+		key[16 * i] = (uint16_t)(round16(f_raw(k[i]), 0) >> 16);
+	for (int64_t i = 0; i < d; i++)
+		value[i] = (uint16_t)(round16(f_raw(v[i]), 0) >> 16);
+}
 char *cpu_kv_write(r1_ctx *c, r1_tensor kpages, r1_tensor vpages, r1_tensor k, r1_tensor v, r1_tensor slot)
 {
 	(void)c;
-	F32(kpages); F32(k); F32N(v, count(k)); F32N(vpages, count(kpages));
+	const int half = kpages.dtype == R1_BF16;
+	F32(k); F32N(v, count(k));
+	TRY(check("kv_write", "kpages", kpages, half ? R1_BF16 : R1_F32));
+	TRY(check_count("kv_write", "vpages", vpages, kpages.dtype, count(kpages)));
 	CHECK(kpages.nd == 4 && k.nd == 3 && kpages.n[2] == k.n[1] && kpages.n[3] == k.n[2], "kv_write: pages are not [P,S,heads,d] for these keys");
 	CHECK(kpages.n[1] % 16 == 0, "kv_write: pages of %lld slots: want a multiple of 16", (long long)kpages.n[1]);
 	I32N(slot, k.n[0]);
@@ -456,12 +475,18 @@ char *cpu_kv_write(r1_ctx *c, r1_tensor kpages, r1_tensor vpages, r1_tensor k, r
 	int64_t heads = k.n[1], d = k.n[2];
 	for (int64_t head = 0; head < k.n[0] * heads; head++) {
 		int64_t s = ((const int32_t *)slot.p)[head / heads], at = attn_slot(s, head % heads, heads, d), place = s % 16;
-		const float *from = (const float *)k.p + head * d;
-		float *to = (float *)kpages.p + at + place;
-		for (int64_t i = 0; i < d; i++)
-			to[16 * i] = from[i];
-		memcpy((float *)vpages.p + at + place * d, (const float *)v.p + head * d, (size_t)d * sizeof *to);
+		const float *from_k = (const float *)k.p + head * d, *from_v = (const float *)v.p + head * d;
+		if (half)
+			write16((uint16_t *)kpages.p + at + place, (uint16_t *)vpages.p + at + place * d, from_k, from_v, d);
+		else
+			write32((float *)kpages.p + at + place, (float *)vpages.p + at + place * d, from_k, from_v, d);
 	}
+	return NULL;
+}
+char *cpu_kv_bf16(r1_ctx *c, int32_t *out)
+{
+	(void)c;
+	*out = 1;
 	return NULL;
 }
 char *cpu_kv_read(r1_ctx *c, int64_t *out)
@@ -488,7 +513,7 @@ static char *run_attn_paged(r1_ctx *c, attn_args a, int64_t t, int64_t blocks, i
 }
 char *cpu_attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r1_tensor vpages, r1_tensor table, r1_tensor at, float scale, int64_t window, float softcap)
 {
-	TRY(check_heads("attn_paged", q, kpages, vpages));
+	TRY(check_heads("attn_paged", q, kpages, vpages, 1));
 	CHECK(kpages.nd == 4, "attn_paged: pages are not [P,S,heads,d]");
 	CHECK(kpages.n[1] > 0 && kpages.n[1] % 16 == 0, "attn_paged: pages of %lld slots: want a multiple of 16", (long long)kpages.n[1]);
 	F32N(o, count(q));
@@ -506,8 +531,12 @@ char *cpu_attn_paged(r1_ctx *c, r1_tensor o, r1_tensor q, r1_tensor kpages, r1_t
 			CHECK(page >= 0 && page < kpages.n[0], "attn_paged: page %d of table row %d is outside 0..%lld", page, r[2 * t], (long long)kpages.n[0] - 1);
 		}
 	}
-	attn_args a = {.h = q.n[1], .g = kpages.n[2], .d = q.n[2], .scale = scale, .softcap = softcap, .window = window, .o = o.p, .q = q.p, .k = kpages.p, .v = vpages.p,
+	attn_args a = {.h = q.n[1], .g = kpages.n[2], .d = q.n[2], .scale = scale, .softcap = softcap, .window = window, .o = o.p, .q = q.p,
 	               .table = tab, .rows = r, .slots = kpages.n[1], .table_cols = table.n[1]};
+	if (kpages.dtype == R1_BF16)
+		a.k16 = kpages.p, a.v16 = vpages.p;
+	else
+		a.k = kpages.p, a.v = vpages.p;
 	attn_room room;
 	TRY(attn_take_room(c, &a, q.n[0], &room));
 	int64_t most = attn_rows(c, q.n[0], a.g), blocks = 0, run = 0; /* run: rows of the sequence at hand in its block */

@@ -60,7 +60,7 @@ typedef struct {
 	int64_t q[ATTN_Q];              /* where a query lies, in floats from a->q */
 	int32_t lo[ATTN_Q], hi[ATTN_Q]; /* the keys it sees */
 	int32_t from, to;               /* what any of them sees, from rounded down to 16 */
-	int64_t key[ATTN_CHUNK];        /* where a key lies, in floats from a->k; over pages, where its value does from a->v */
+	int64_t key[ATTN_CHUNK];        /* where a key lies, in numbers from the keys; over pages, where its value does from the values */
 } attn_work;
 
 static inline void attn_begin(attn_work *w, const attn_args *a, int worker)
@@ -114,48 +114,56 @@ static int64_t attn_take(attn_work *w, int64_t i, int64_t t0, int64_t t1, int64_
 	return i;
 }
 
-/* Asks for 16 keys or values, from j on, of the key head h after w->g: pages lie anywhere, so nobody guesses where the next one is. */
-static inline void attn_ahead(const attn_work *w, const float *from, int32_t j, int h)
+/* keys and values as they lie, in fp32 or bf16, and the bytes of a number */
+static inline const void *attn_keys(const attn_args *a) { return a->k16 ? (const void *)a->k16 : a->k; }
+static inline const void *attn_values(const attn_args *a) { return a->v16 ? (const void *)a->v16 : a->v; }
+static inline int64_t attn_size(const attn_args *a) { return a->k16 ? 2 : 4; }
+
+/* Asks for 16 keys or values, from j on, of the key head h after w->g: pages lie anywhere, so nobody guesses where the next one is. Inlined, since a
+ * compiler takes a call of it for one without effect. */
+INLINE void attn_ahead(const attn_work *w, const void *from, int32_t j, int h)
 {
-	int64_t n = 16 * w->a->d;
-	for (int64_t i = 0; i < n; i += 16)
-		__builtin_prefetch(from + w->key[j] + h * n + i, 0, 2);
+	int64_t size = attn_size(w->a), n = 16 * w->a->d * size;
+	const char *at = (const char *)from + w->key[j] * size + h * n;
+	for (int64_t i = 0; i < n; i += 64)
+		__builtin_prefetch(at + i, 0, 2);
 }
 
 /* 16 keys from j on as attn_turn leaves them, which in pages they are already */
-static const float *attn_sixteen(attn_work *w, int32_t j, int32_t to, const float *y, int h)
+static const void *attn_sixteen(attn_work *w, int32_t j, int32_t to, const void *y, int h)
 {
 	const attn_args *a = w->a;
-	int64_t n = 16 * a->d;
+	int64_t size = attn_size(a), n = 16 * a->d * size;
 	if (!a->table) {
 		attn_turn(a->d, to - j < 16 ? to - j : 16, y, w->key + j, w->turned);
 		return w->turned;
 	}
+	const char *at = (const char *)y + w->key[j] * size + h * n;
 	if (a->d == w->dp)
-		return y + w->key[j] + h * n;
-	memset(w->turned + n, 0, (size_t)(16 * w->dp - n) * sizeof *y);
-	return memcpy(w->turned, y + w->key[j] + h * n, (size_t)n * sizeof *y);
+		return at;
+	memset((char *)w->turned + n, 0, (size_t)(16 * w->dp * size - n));
+	return memcpy(w->turned, at, (size_t)n);
 }
 
 /* s[i][j] = x_i . y_j for queries i0..i1 of key head w->g + h and 16 keys from j on */
-static void attn_score(attn_work *w, int i0, int i1, int32_t j, int32_t to, const float *const *x, const float *y, int h, float *s)
+static void attn_score(attn_work *w, int i0, int i1, int32_t j, int32_t to, const float *const *x, const void *y, int h, float *s)
 {
-	const float *keys = attn_sixteen(w, j, to, y, h);
+	const void *keys = attn_sixteen(w, j, to, y, h);
 	if (w->a->table && j + 16 < to)
 		attn_ahead(w, y, j + 16, h);
 	else if (w->heads > 1)
-		attn_ahead(w, w->a->v, w->from, h);
+		attn_ahead(w, attn_values(w->a), w->from, h);
 	for (int i = i0; i < i1; i += ATTN_QT) {
 		int n = i1 - i < ATTN_QT ? i1 - i : ATTN_QT, sees = 0;
 		for (int q = i; q < i + n; q++)
 			sees |= w->hi[q] > j && w->lo[q] < j + 16;
 		if (sees)
-			dots[n - 1](w->dp, x + i, keys, s + i * ATTN_CHUNK + j);
+			dots[w->a->k16 != NULL][n - 1](w->dp, x + i, keys, s + i * ATTN_CHUNK + j);
 	}
 }
 
 /* s[i][j] = x_i . y_j for queries i0..i1 and keys from..to, which lie where w->key says; from is a multiple of 16 */
-static void attn_scores(attn_work *w, int i0, int i1, int32_t from, int32_t to, const float *x, const float *y, float *s)
+static void attn_scores(attn_work *w, int i0, int i1, int32_t from, int32_t to, const float *x, const void *y, float *s)
 {
 	const float *xq[ATTN_Q];
 	int64_t d = w->a->d;
@@ -256,15 +264,17 @@ static void attn_merge(const attn_args *a, int64_t head, int64_t c0, const float
 static void attn_mix_row(attn_work *w, int32_t from, int32_t to, const int64_t *at)
 {
 	const attn_args *a = w->a;
-	int each = w->n / w->heads;
+	int each = w->n / w->heads, half = a->v16 != NULL;
+	int64_t size = attn_size(a);
 	for (int32_t lo = from, hi; lo < to; lo = hi) {
 		hi = lo / 16 * 16 + 16 < to ? lo / 16 * 16 + 16 : to;
 		for (int h = 0; h < w->heads; h++) {
+			const char *values = (const char *)attn_values(a) + h * 16 * a->d * size;
 			if (hi < to)
-				attn_ahead(w, a->v, hi, h);
+				attn_ahead(w, attn_values(a), hi, h);
 			for (int i = h * each; i < (h + 1) * each; i += ATTN_MR) {
 				int n = (h + 1) * each - i < ATTN_MR ? (h + 1) * each - i : ATTN_MR;
-				attn_mix_tile(a->d, n, hi - lo, w->s + i * ATTN_CHUNK + lo, ATTN_CHUNK, 1, a->v + h * 16 * a->d, w->key + lo, w->part, at + i);
+				attn_mix_tile(half, a->d, n, hi - lo, w->s + i * ATTN_CHUNK + lo, ATTN_CHUNK, 1, values, w->key + lo, w->part, at + i);
 			}
 		}
 	}
@@ -280,7 +290,7 @@ static void attn_pass(attn_work *w, int i0, int i1, const attn_row *r, int64_t c
 		return;
 	attn_find(w, r, c0, from, to);
 	if (!mix) {
-		attn_scores(w, i0, i1, from, to, a->q, a->k, w->s);
+		attn_scores(w, i0, i1, from, to, a->q, attn_keys(a), w->s);
 		return;
 	}
 	for (int i = i0; i < i1; i++) {
@@ -291,7 +301,7 @@ static void attn_pass(attn_work *w, int i0, int i1, const attn_row *r, int64_t c
 	if (w->heads > 1)
 		attn_mix_row(w, lo[0], hi[0], at);
 	else
-		attn_mix(a->d, i1 - i0, lo + i0, hi + i0, w->s + i0 * ATTN_CHUNK, ATTN_CHUNK, 1, a->v, w->key, w->part, at + i0);
+		attn_mix(a->v16 != NULL, a->d, i1 - i0, lo + i0, hi + i0, w->s + i0 * ATTN_CHUNK, ATTN_CHUNK, 1, attn_values(a), w->key, w->part, at + i0);
 }
 
 /* The keys in common, then each sequence's own. Returns how many of the latter there are. */
@@ -359,7 +369,7 @@ static int64_t attn_block(attn_work *w, int64_t t0, int64_t t1, int64_t c0)
 		last = w->row;
 		keys += attn_close(w, c0);
 	}
-	return keys * w->heads * 2 * a->d * (int64_t)sizeof(float);
+	return keys * w->heads * 2 * a->d * attn_size(a);
 }
 
 /* how many key heads from item's on a worker takes together, of as many as it has to do: a single row's over pages, whose keys lie side by side */
@@ -442,7 +452,7 @@ static void attn_grad_chunk(attn_work *w, int64_t c0)
 		const float *dout = a->dout + w->q[i];
 		attn_slope(a, w->s + i * ATTN_CHUNK, w->ds + i * ATTN_CHUNK, (w->hi[i] + 15) / 16 * 16, a->lse_in[w->q[i] / a->d], row_dot(dout, a->oin + w->q[i], a->d));
 	}
-	attn_mix(a->d, w->n, w->lo, w->hi, w->ds, ATTN_CHUNK, 1, a->k, w->key, a->dq, w->q);
+	attn_mix(0, a->d, w->n, w->lo, w->hi, w->ds, ATTN_CHUNK, 1, a->k, w->key, a->dq, w->q);
 	int lo = 0, hi = 0;
 	for (int32_t j = w->from; j < w->to; j++) {
 		while (lo < w->n && w->hi[lo] <= j)
@@ -452,8 +462,8 @@ static void attn_grad_chunk(attn_work *w, int64_t c0)
 		first[j] = lo, end[j] = hi;
 	}
 	int32_t j = w->from;
-	attn_mix(a->d, w->to - j, first + j, end + j, w->ds + j, 1, ATTN_CHUNK, a->q, w->q, a->dk, w->key + j);
-	attn_mix(a->d, w->to - j, first + j, end + j, w->s + j, 1, ATTN_CHUNK, a->dout, w->q, a->dv, w->key + j);
+	attn_mix(0, a->d, w->to - j, first + j, end + j, w->ds + j, 1, ATTN_CHUNK, a->q, w->q, a->dk, w->key + j);
+	attn_mix(0, a->d, w->to - j, first + j, end + j, w->s + j, 1, ATTN_CHUNK, a->dout, w->q, a->dv, w->key + j);
 }
 
 /* the gradients of one sequence's queries, in order, heads in order */

@@ -16,6 +16,18 @@
 #define ATTN_FEW 7 /* turning is slow here */
 #endif
 
+/* 16 numbers or the first m from element i on, of floats or (half) of bf16 */
+INLINE vf v_at(const int half, const void *p, int64_t i, int m)
+{
+	uint16_t t[16] = {0};
+	if (!half)
+		return v_get((const float *)p + i, m);
+	if (m == 16)
+		return v_load16((const uint16_t *)p + i);
+	memcpy(t, (const uint16_t *)p + i, (size_t)m * sizeof *t);
+	return v_load16(t);
+}
+
 /* ---- scores ---- */
 
 /* elements i .. i + m of 16 rows x + at[j], n of them there */
@@ -35,14 +47,14 @@ static void attn_turn(int64_t d, int n, const float *x, const int64_t *at, float
 }
 
 /* lane l of the scores of 16 keys with nq queries, met by lane l+8 */
-INLINE void attn_lane(const int nq, int64_t dp, const float *const *x, const float *turned, int l, vf *out)
+INLINE void attn_lane(const int half, const int nq, int64_t dp, const float *const *x, const void *turned, int l, vf *out)
 {
 	vf lo[ATTN_QT], hi[ATTN_QT];
 #pragma GCC unroll 4
 	for (int q = 0; q < nq; q++)
 		lo[q] = hi[q] = v_set1(0.0f);
 	for (int64_t i = l; i < dp; i += 16) {
-		vf k0 = v_load(turned + 16 * i), k1 = v_load(turned + 16 * i + 128);
+		vf k0 = v_at(half, turned, 16 * i, 16), k1 = v_at(half, turned, 16 * i + 128, 16);
 #pragma GCC unroll 4
 		for (int q = 0; q < nq; q++) {
 			lo[q] = v_fma(v_set1(x[q][i]), k0, lo[q]);
@@ -55,42 +67,44 @@ INLINE void attn_lane(const int nq, int64_t dp, const float *const *x, const flo
 }
 
 /* the tree from there: l meets l+4, then l+2, then l+1 */
-INLINE void attn_pair(const int nq, int64_t dp, const float *const *x, const float *turned, int l, vf *out)
+INLINE void attn_pair(const int half, const int nq, int64_t dp, const float *const *x, const void *turned, int l, vf *out)
 {
 	vf b[ATTN_QT];
-	attn_lane(nq, dp, x, turned, l, out);
-	attn_lane(nq, dp, x, turned, l + 4, b);
+	attn_lane(half, nq, dp, x, turned, l, out);
+	attn_lane(half, nq, dp, x, turned, l + 4, b);
 #pragma GCC unroll 4
 	for (int q = 0; q < nq; q++)
 		out[q] = v_add(out[q], b[q]);
 }
-INLINE void attn_half(const int nq, int64_t dp, const float *const *x, const float *turned, int l, vf *out)
+INLINE void attn_half(const int half, const int nq, int64_t dp, const float *const *x, const void *turned, int l, vf *out)
 {
 	vf b[ATTN_QT];
-	attn_pair(nq, dp, x, turned, l, out);
-	attn_pair(nq, dp, x, turned, l + 2, b);
+	attn_pair(half, nq, dp, x, turned, l, out);
+	attn_pair(half, nq, dp, x, turned, l + 2, b);
 #pragma GCC unroll 4
 	for (int q = 0; q < nq; q++)
 		out[q] = v_add(out[q], b[q]);
 }
-INLINE void attn_dots(const int nq, int64_t dp, const float *const *x, const float *turned, float *s)
+INLINE void attn_dots(const int half, const int nq, int64_t dp, const float *const *x, const void *turned, float *s)
 {
 	vf a[ATTN_QT], b[ATTN_QT];
-	attn_half(nq, dp, x, turned, 0, a);
-	attn_half(nq, dp, x, turned, 1, b);
+	attn_half(half, nq, dp, x, turned, 0, a);
+	attn_half(half, nq, dp, x, turned, 1, b);
 #pragma GCC unroll 4
 	for (int q = 0; q < nq; q++)
 		v_store(s + q * ATTN_CHUNK, v_add(a[q], b[q]));
 }
-#define DOTS(nq) static void attn_dots##nq(DOTS_ARGS) { attn_dots(nq, dp, x, turned, s); }
-#define DOTS_ARGS int64_t dp, const float *const *x, const float *turned, float *s
+#define DOTS(nq) \
+	static void attn_dots##nq(DOTS_ARGS) { attn_dots(0, nq, dp, x, turned, s); } \
+	static void attn_dots16_##nq(DOTS_ARGS) { attn_dots(1, nq, dp, x, turned, s); }
+#define DOTS_ARGS int64_t dp, const float *const *x, const void *turned, float *s
 typedef void dots_fn(DOTS_ARGS);
 DOTS(1) DOTS(2)
 #if ATTN_QT == 4
 DOTS(3) DOTS(4)
-static dots_fn *const dots[ATTN_QT] = {attn_dots1, attn_dots2, attn_dots3, attn_dots4};
+static dots_fn *const dots[2][ATTN_QT] = {{attn_dots1, attn_dots2, attn_dots3, attn_dots4}, {attn_dots16_1, attn_dots16_2, attn_dots16_3, attn_dots16_4}};
 #else
-static dots_fn *const dots[ATTN_QT] = {attn_dots1, attn_dots2};
+static dots_fn *const dots[2][ATTN_QT] = {{attn_dots1, attn_dots2}, {attn_dots16_1, attn_dots16_2}};
 #endif
 
 /* The same scores without turning the keys, which pays where few queries share them: s[q][j] of keys from..to, from a
@@ -140,7 +154,7 @@ static few_fn *const few[ATTN_FT] = {attn_few1};
 /* ---- mixes ---- */
 
 /* out_i += sum over j = 0..n ascending of p[i*p_row + j*p_step] x_j: nr rows of nb vectors, the last one of m lanes */
-INLINE void attn_fma(const int nr, const int nb, const int m, int64_t n, const float *p, int64_t p_row, int64_t p_step, const float *x, const int64_t *x_at, float *out,
+INLINE void attn_fma(const int half, const int nr, const int nb, const int m, int64_t n, const float *p, int64_t p_row, int64_t p_step, const void *x, const int64_t *x_at, float *out,
                      const int64_t *out_at)
 {
 	vf s[ATTN_MR][4];
@@ -150,11 +164,10 @@ INLINE void attn_fma(const int nr, const int nb, const int m, int64_t n, const f
 		for (int b = 0; b < nb; b++)
 			s[i][b] = v_get(out + out_at[i] + 16 * b, b + 1 < nb ? 16 : m);
 	for (int64_t j = 0; j < n; j++, p += p_step) {
-		const float *xj = x + x_at[j];
 		vf xv[4];
 #pragma GCC unroll 4
 		for (int b = 0; b < nb; b++)
-			xv[b] = v_get(xj + 16 * b, b + 1 < nb ? 16 : m);
+			xv[b] = v_at(half, x, x_at[j] + 16 * b, b + 1 < nb ? 16 : m);
 #pragma GCC unroll 6
 		for (int i = 0; i < nr; i++) {
 			vf pv = v_set1(p[i * p_row]);
@@ -170,39 +183,45 @@ INLINE void attn_fma(const int nr, const int nb, const int m, int64_t n, const f
 			v_put(out + out_at[i] + 16 * b, s[i][b], b + 1 < nb ? 16 : m);
 }
 
-#define MIX_ARGS int64_t n, const float *p, int64_t p_row, int64_t p_step, const float *x, const int64_t *x_at, float *out, const int64_t *out_at
-#define MIX(nb, nr) static void attn_fma_##nb##_##nr(MIX_ARGS) { attn_fma(nr, nb, 16, n, p, p_row, p_step, x, x_at, out, out_at); }
+#define MIX_ARGS int64_t n, const float *p, int64_t p_row, int64_t p_step, const void *x, const int64_t *x_at, float *out, const int64_t *out_at
+#define MIX(nb, nr) \
+	static void attn_fma_##nb##_##nr(MIX_ARGS) { attn_fma(0, nr, nb, 16, n, p, p_row, p_step, x, x_at, out, out_at); } \
+	static void attn_fma16_##nb##_##nr(MIX_ARGS) { attn_fma(1, nr, nb, 16, n, p, p_row, p_step, x, x_at, out, out_at); }
 typedef void mix_fn(MIX_ARGS);
 MIX(1, 1) MIX(1, 2) MIX(2, 1) MIX(2, 2) MIX(4, 1)
 #if ATTN_MR == 6
 MIX(1, 3) MIX(1, 4) MIX(1, 5) MIX(1, 6) MIX(2, 3) MIX(2, 4) MIX(2, 5) MIX(2, 6) MIX(4, 2) MIX(4, 3) MIX(4, 4) MIX(4, 5) MIX(4, 6)
-#define MIXES(nb) {attn_fma_##nb##_1, attn_fma_##nb##_2, attn_fma_##nb##_3, attn_fma_##nb##_4, attn_fma_##nb##_5, attn_fma_##nb##_6}
-static mix_fn *const mixes[3][ATTN_MR] = {MIXES(1), MIXES(2), MIXES(4)};
+#define MIXES(name, nb) {name##nb##_1, name##nb##_2, name##nb##_3, name##nb##_4, name##nb##_5, name##nb##_6}
+#define MIXES4(name) MIXES(name, 4)
 #else
-#define MIXES(nb) {attn_fma_##nb##_1, attn_fma_##nb##_2}
-static mix_fn *const mixes[3][ATTN_MR] = {MIXES(1), MIXES(2), {attn_fma_4_1}};
+#define MIXES(name, nb) {name##nb##_1, name##nb##_2}
+#define MIXES4(name) {name##4_1}
 #endif
+static mix_fn *const mixes[2][3][ATTN_MR] = {
+	{MIXES(attn_fma_, 1), MIXES(attn_fma_, 2), MIXES4(attn_fma_)}, {MIXES(attn_fma16_, 1), MIXES(attn_fma16_, 2), MIXES4(attn_fma16_)},
+};
 
 /* nr <= ATTN_MR rows, d wide */
-static void attn_mix_tile(int64_t d, int nr, MIX_ARGS)
+static void attn_mix_tile(int half, int64_t d, int nr, MIX_ARGS)
 {
 	int size = ATTN_NB == 4 || nr == 1 ? 2 : 1; /* log of the vectors at once */
 	for (int64_t i = 0; i < d; ) {
 		int64_t left = d - i;
+		const void *xi = (const char *)x + i * (half ? 2 : 4);
 		if (left < 16) {
 			for (int r = 0; r < nr; r++)
-				attn_fma(1, 1, (int)left, n, p + r * p_row, p_row, p_step, x + i, x_at, out + i, out_at + r);
+				attn_fma(half, 1, 1, (int)left, n, p + r * p_row, p_row, p_step, xi, x_at, out + i, out_at + r);
 			return;
 		}
 		while ((INT64_C(16) << size) > left)
 			size--;
-		mixes[size][nr - 1](n, p, p_row, p_step, x + i, x_at, out + i, out_at);
+		mixes[half][size][nr - 1](n, p, p_row, p_step, xi, x_at, out + i, out_at);
 		i += INT64_C(16) << size;
 	}
 }
 
 /* out_i += sum over j = lo[i]..hi[i] ascending of p[i*p_row + j*p_step] x_j, for rows whose ranges may differ */
-static void attn_mix(int64_t d, int64_t rows, const int32_t *lo, const int32_t *hi, const float *p, int64_t p_row, int64_t p_step, const float *x, const int64_t *x_at, float *out,
+static void attn_mix(int half, int64_t d, int64_t rows, const int32_t *lo, const int32_t *hi, const float *p, int64_t p_row, int64_t p_step, const void *x, const int64_t *x_at, float *out,
                      const int64_t *out_at)
 {
 	for (int64_t i = 0; i < rows; i += ATTN_MR) {
@@ -215,13 +234,13 @@ static void attn_mix(int64_t d, int64_t rows, const int32_t *lo, const int32_t *
 		for (int r = 0; r < nr; r++) {
 			int32_t end = hi[i + r] < from ? hi[i + r] : from;
 			if (lo[i + r] < end)
-				attn_mix_tile(d, 1, end - lo[i + r], p + (i + r) * p_row + lo[i + r] * p_step, p_row, p_step, x, x_at + lo[i + r], out, out_at + i + r);
+				attn_mix_tile(half, d, 1, end - lo[i + r], p + (i + r) * p_row + lo[i + r] * p_step, p_row, p_step, x, x_at + lo[i + r], out, out_at + i + r);
 		}
 		if (from == INT32_MAX)
 			continue;
-		attn_mix_tile(d, nr, to - from, p + i * p_row + from * p_step, p_row, p_step, x, x_at + from, out, out_at + i);
+		attn_mix_tile(half, d, nr, to - from, p + i * p_row + from * p_step, p_row, p_step, x, x_at + from, out, out_at + i);
 		for (int r = 0; r < nr; r++)
 			if (hi[i + r] > to)
-				attn_mix_tile(d, 1, hi[i + r] - to, p + (i + r) * p_row + to * p_step, p_row, p_step, x, x_at + to, out, out_at + i + r);
+				attn_mix_tile(half, d, 1, hi[i + r] - to, p + (i + r) * p_row + to * p_step, p_row, p_step, x, x_at + to, out, out_at + i + r);
 	}
 }

@@ -192,20 +192,6 @@ static void k_gemm16_tile(const void *args, int64_t lo, int64_t hi, int worker)
 	gemm16(block_tile, args, lo, hi);
 }
 
-/* The high half of the result is x in bf16. Activations: nearest even. Weights: halves away from 0, so that a master weight is
- * (high << 16) plus a signed 16-bit rest. NaN stays NaN. */
-INLINE uint32_t round16(uint32_t u, const int weight)
-{
-	uint32_t r = u + (weight ? 0x8000u : 0x7fffu + (u >> 16 & 1));
-	return (u & 0x7fffffff) > 0x7f800000 ? u | 0x400000 : r;
-}
-static inline uint32_t f_raw(float f)
-{
-	uint32_t u;
-	memcpy(&u, &f, sizeof u);
-	return u;
-}
-
 INLINE uint32_t word16(float even, float odd, const int weight) { return (round16(f_raw(even), weight) & 0xffff0000u) | round16(f_raw(odd), weight) >> 16; }
 
 /* a row of k numbers as kp words, 0 past the numbers */

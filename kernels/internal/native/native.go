@@ -115,6 +115,13 @@ func (b *Backend) KVRead() (int64, error) {
 	return int64(out), err
 }
 
+// KVBF16 reports whether KVWrite and AttnPaged take pages of bf16.
+func (b *Backend) KVBF16() (bool, error) {
+	var out C.int32_t
+	err := b.enter().leave(C.call_kv_bf16(b.api, b.ctx, &out))
+	return out != 0, err
+}
+
 // Alloc returns backend memory with undefined contents; Release gives it back.
 func (b *Backend) Alloc(bytes int64) (unsafe.Pointer, error) {
 	var p unsafe.Pointer

@@ -14,6 +14,7 @@ func (*Backend) Close() error                                             { retu
 func (*Backend) Info() (Info, error)                                      { return Info{}, ErrNoCgo }
 func (*Backend) Measure(what int32, seconds float64) (float64, error)     { return 0, ErrNoCgo }
 func (*Backend) KVRead() (int64, error)                                   { return 0, ErrNoCgo }
+func (*Backend) KVBF16() (bool, error)                                    { return false, ErrNoCgo }
 func (*Backend) Alloc(bytes int64) (unsafe.Pointer, error)                { return nil, ErrNoCgo }
 func (*Backend) Release(p unsafe.Pointer) error                           { return ErrNoCgo }
 func (*Backend) Write(dst Tensor, src unsafe.Pointer, bytes int64) error  { return ErrNoCgo }

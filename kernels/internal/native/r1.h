@@ -255,6 +255,9 @@ typedef struct {
 	char *(*split_back)(r1_ctx *c, r1_tensor w_NK, r1_tensor hi);
 	char *(*split_gather)(r1_ctx *c, r1_tensor y_TK, r1_tensor w_NK, r1_tensor hi, r1_tensor idx_T);
 	char *(*split_adamw)(r1_ctx *c, r1_tensor w_NK, r1_tensor hi, r1_tensor lo, r1_tensor m, r1_tensor v, r1_tensor g, r1_tensor hyper, float beta1, float beta2, float eps, float decay);
+
+	/* 1: kv_write and attn_paged take kpages and vpages of bf16 too, both or neither; what is written is rounded as R1_NEAREST_EVEN. NULL: f32 alone */
+	char *(*kv_bf16)(r1_ctx *c, int32_t *out);
 } r1_api;
 
 /* Opens the backend. abi is the caller's R1_ABI; another one is refused. The table is static. */

@@ -36,6 +36,8 @@ static inline vf v_mantissa(vf a)
 /* two bf16 numbers in each lane's bits, as floats */
 static inline vf v_high(vf a) { return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32((int)0xffff0000))); }
 static inline vf v_low(vf a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 16)); }
+/* 16 numbers in bf16, as floats */
+static inline vf v_load16(const uint16_t *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16)); }
 static inline __m256 v_half_sum(vf a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 
 #elif SIMD == 2 /* R1_ISA_AVX2 */
@@ -95,6 +97,8 @@ static inline __m256 v_high_(__m256 a) { return _mm256_castsi256_ps(_mm256_and_s
 static inline vf v_high(vf x) { return (vf){v_high_(x.a), v_high_(x.b)}; }
 static inline __m256 v_low_(__m256 a) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 16)); }
 static inline vf v_low(vf x) { return (vf){v_low_(x.a), v_low_(x.b)}; }
+static inline __m256 v_load16_(const uint16_t *p) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 16)); }
+static inline vf v_load16(const uint16_t *p) { return (vf){v_load16_(p), v_load16_(p + 8)}; }
 static inline __m256 v_half_sum(vf x) { return _mm256_add_ps(x.a, x.b); }
 
 #elif SIMD == 4 /* R1_ISA_NEON */
@@ -185,6 +189,12 @@ static inline vf v_low(vf a)
 {
 	VF_EACH(i) a.q[i] = vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a.q[i]), 16));
 	return a;
+}
+static inline vf v_load16(const uint16_t *p)
+{
+	vf r;
+	VF_EACH(i) r.q[i] = vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vld1_u16(p + 4 * i)), 16));
+	return r;
 }
 
 #else /* portable: the twin that says what the others mean */
@@ -282,6 +292,12 @@ static inline vf v_low(vf a)
 {
 	VF_EACH(i) a.f[i] = f_from(f_bits(a.f[i]) << 16);
 	return a;
+}
+static inline vf v_load16(const uint16_t *p)
+{
+	vf r;
+	VF_EACH(i) r.f[i] = f_from((uint32_t)p[i] << 16);
+	return r;
 }
 
 #endif
