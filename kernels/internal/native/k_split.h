@@ -9,30 +9,30 @@ INLINE float join16(uint32_t high, uint32_t low)
 	return f_word((high & 0x7fffffff) > 0x7f800000 ? high | low : high + low - (low & 0x8000) * 2);
 }
 
-/* n numbers of a row from its words, GEMM_NR apart, and their low halves, or none */
-INLINE void halves_row(float *y, const uint32_t *hi, const uint16_t *lo, int64_t n, const int rest)
+/* n numbers of a row from its words, which are so far apart, and their low halves, or none */
+INLINE void halves_row(float *y, const uint32_t *hi, const int apart, const uint16_t *lo, int64_t n, const int rest)
 {
 	for (int64_t i = 0; i < n / 2; i++) {
-		uint32_t w = hi[i * GEMM_NR];
+		uint32_t w = hi[i * apart];
 		y[2 * i] = join16(w & 0xffff0000u, rest ? lo[2 * i] : 0);
 		y[2 * i + 1] = join16(w << 16, rest ? lo[2 * i + 1] : 0);
 	}
 	if (n % 2)
-		y[n - 1] = join16(hi[n / 2 * GEMM_NR] & 0xffff0000u, rest ? lo[n - 1] : 0);
+		y[n - 1] = join16(hi[n / 2 * apart] & 0xffff0000u, rest ? lo[n - 1] : 0);
 }
 static inline void split_row(float *y, const uint32_t *hi, const uint16_t *lo, int64_t n)
 {
 	if (lo)
-		halves_row(y, hi, lo, n, 1);
+		halves_row(y, hi, GEMM_NR, lo, n, 1);
 	else
-		halves_row(y, hi, lo, n, 0);
+		halves_row(y, hi, GEMM_NR, lo, n, 0);
 }
-static inline void split_put(uint32_t *hi, uint16_t *lo, const float *x, int64_t n)
+INLINE void split_put(uint32_t *hi, const int apart, uint16_t *lo, const float *x, int64_t n)
 {
 	for (int64_t i = 0; i < n / 2; i++)
-		hi[i * GEMM_NR] = word16(x[2 * i], x[2 * i + 1], 1);
+		hi[i * apart] = word16(x[2 * i], x[2 * i + 1], 1);
 	if (n % 2)
-		hi[n / 2 * GEMM_NR] = word16(x[n - 1], 0.0f, 1);
+		hi[n / 2 * apart] = word16(x[n - 1], 0.0f, 1);
 	if (lo)
 		for (int64_t i = 0; i < n; i++)
 			lo[i] = (uint16_t)f_raw(x[i]);
@@ -63,10 +63,10 @@ INLINE void split_range(const split_args *a, int64_t lo, int64_t hi, const int w
 				else if (!write)
 					memcpy(x, row + (from - c0), (size_t)(to - from) * 4);
 				else if (whole)
-					split_put(split_hi(a, j, c0), split_lo(a, j, c0), x, to - from);
+					split_put(split_hi(a, j, c0), GEMM_NR, split_lo(a, j, c0), x, to - from);
 				else {
 					memcpy(row + (from - c0), x, (size_t)(to - from) * 4);
-					split_put(split_hi(a, j, c0), split_lo(a, j, c0), row, c1 - c0);
+					split_put(split_hi(a, j, c0), GEMM_NR, split_lo(a, j, c0), row, c1 - c0);
 				}
 			}
 }
@@ -100,24 +100,38 @@ static inline void split_turn(const split_args *a, int64_t j0, int64_t rows, int
 		}
 }
 
-/* items are panels: back from hi, or a step of AdamW and then back, where it is there */
+/* items are panels: back from hi, or a step of AdamW and then back, where it is there. The words of a block are turned into rows and back, so that
+ * the arithmetic is on neighbours. */
 static inline void split_panels(const split_args *a, int64_t lo, int64_t hi, int worker)
 {
 	float v[GEMM_NR][SPLIT_COLS];
+	uint32_t words[GEMM_NR][SPLIT_COLS / 2];
 	for (int64_t p = lo; p < hi; p++) {
 		const int64_t j0 = p * GEMM_NR, rows = a->n - j0 < GEMM_NR ? a->n - j0 : GEMM_NR;
 		for (int64_t c0 = 0; c0 < a->k; c0 += SPLIT_COLS) {
-			const int64_t cols = a->k - c0 < SPLIT_COLS ? a->k - c0 : SPLIT_COLS;
+			const int64_t cols = a->k - c0 < SPLIT_COLS ? a->k - c0 : SPLIT_COLS, deep = (cols + 1) / 2;
+			uint32_t *block = split_hi(a, j0, c0);
+			for (int64_t w = 0; w < deep; w++)
+				for (int j = 0; j < GEMM_NR; j++)
+					words[j][w] = block[w * GEMM_NR + j];
 			for (int64_t j = 0; j < rows; j++) {
-				split_row(v[j], split_hi(a, j0 + j, c0), split_lo(a, j0 + j, c0), cols);
+				uint16_t *rest = split_lo(a, j0 + j, c0);
+				if (rest)
+					halves_row(v[j], words[j], 1, rest, cols, 1);
+				else
+					halves_row(v[j], words[j], 1, NULL, cols, 0);
 				if (a->o.g) {
 					optim_args o = a->o;
 					const int64_t at = (j0 + j) * a->k + c0;
 					o.w = v[j], o.m += at, o.v += at, o.g += at;
 					k_adamw(&o, 0, cols, worker);
-					split_put(split_hi(a, j0 + j, c0), split_lo(a, j0 + j, c0), v[j], cols);
+					split_put(words[j], 1, rest, v[j], cols);
 				}
 			}
+			if (a->o.g)
+				for (int64_t w = 0; w < deep; w++)
+					for (int j = 0; j < rows; j++)
+						block[w * GEMM_NR + j] = words[j][w];
 			if (a->back)
 				split_turn(a, j0, rows, c0, c0 + cols, v);
 		}
