@@ -44,7 +44,7 @@ func TestUnits(t *testing.T) {
 // Our worker answers as the drivers do, keeps a case from ask to ask, and tells what it cannot do.
 func TestServeOurs(t *testing.T) {
 	one := `{"bench":"adamw","shape":"1m","dtype":"f32","min_time":0}`
-	in := strings.Join([]string{one, one, `{"bench":"adamw","shape":"7b","dtype":"f32"}`, `{"bench":"decode","shape":"1m","dtype":"bf16","batch":2,"prompt":5,"new":2}`}, "\n")
+	in := strings.Join([]string{one, one, `{"bench":"adamw","shape":"70b","dtype":"f32"}`, `{"bench":"decode","shape":"1m","dtype":"bf16","batch":2,"prompt":5,"new":2}`}, "\n")
 	var out bytes.Buffer
 	require.NoError(t, serveOurs(context.Background(), strings.NewReader(in), &out))
 	var got []answer
@@ -60,7 +60,7 @@ func TestServeOurs(t *testing.T) {
 	require.Len(t, got, 4)
 	require.Equal(t, "adamw P1115264", got[1].Name)
 	require.Positive(t, got[1].Limit)
-	require.Contains(t, got[2].Error, `no shape "7b"`)
+	require.Contains(t, got[2].Error, `no shape "70b"`)
 	require.Equal(t, "decode 1m B2 prompt 5 new 2", got[3].Name)
 	require.Equal(t, "bf16", got[3].DType)
 	require.ErrorContains(t, serveOurs(context.Background(), strings.NewReader("what"), &out), "request what")
@@ -137,7 +137,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	for _, args := range [][]string{{"--luck"}, {"--only", "("}, {"--rounds", "0"}, {"--shapes", "7b"}, {"--peers", "vllm"}} {
+	for _, args := range [][]string{{"--luck"}, {"--only", "("}, {"--rounds", "0"}, {"--shapes", "70b"}, {"--peers", "vllm"}} {
 		require.Error(t, run(context.Background(), args, io.Discard, io.Discard), args)
 	}
 }
