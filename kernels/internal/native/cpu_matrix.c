@@ -74,10 +74,13 @@ static void products(const void *args, int64_t lo, int64_t hi, int worker)
 		a->fn(a->g[p], t, t + 1, worker);
 	}
 }
-static void add_product(products_args *a, const void *g, int64_t across)
+/* Adds the product g, n columns wide; returns how many tasks it has across. */
+static int64_t add_product(const r1_ctx *c, products_args *a, const void *g, int64_t n, int64_t nc)
 {
+	int64_t across = ((n + c->k->nr - 1) / c->k->nr + nc - 1) / nc;
 	a->g[a->n] = g, a->each[a->n++] = across;
 	a->across += across;
+	return across;
 }
 
 /* n products in fp32, of the same a, m and k */
@@ -97,8 +100,7 @@ static char *run_gemm(r1_ctx *c, int n, gemm_args *g)
 	cut t = cut_gemm(c, g->m, wide, g->k);
 	for (int i = 0; i < n; i++) {
 		g[i].mc = t.mc, g[i].nc = t.nc, g[i].scratch = g[i].bp ? NULL : scratch;
-		g[i].tasks_n = ((g[i].n + c->k->nr - 1) / c->k->nr + t.nc - 1) / t.nc;
-		add_product(&p, &g[i], g[i].tasks_n);
+		g[i].tasks_n = add_product(c, &p, &g[i], g[i].n, t.nc);
 	}
 	pool_run(t.threads, t.down * p.across, 1, products, &p);
 	scratch_put(c, scratch, got);
@@ -116,8 +118,7 @@ static void run_words(r1_ctx *c, int n, gemm16_args *g)
 	cut t = cut_gemm(c, g->m, wide, 2 * g->kp);
 	for (int i = 0; i < n; i++) {
 		g[i].mc = t.mc, g[i].nc = t.nc;
-		g[i].tasks_n = ((g[i].n + c->k->nr - 1) / c->k->nr + t.nc - 1) / t.nc;
-		add_product(&p, &g[i], g[i].tasks_n);
+		g[i].tasks_n = add_product(c, &p, &g[i], g[i].n, t.nc);
 	}
 	pool_run(t.threads, t.down * p.across, 1, products, &p);
 }

@@ -20,12 +20,12 @@ INLINE void halves_row(float *y, const uint32_t *hi, const int apart, const uint
 	if (n % 2)
 		y[n - 1] = join16(hi[n / 2 * apart] & 0xffff0000u, rest ? lo[n - 1] : 0);
 }
-static inline void split_row(float *y, const uint32_t *hi, const uint16_t *lo, int64_t n)
+INLINE void split_row(float *y, const uint32_t *hi, const int apart, const uint16_t *lo, int64_t n)
 {
 	if (lo)
-		halves_row(y, hi, GEMM_NR, lo, n, 1);
+		halves_row(y, hi, apart, lo, n, 1);
 	else
-		halves_row(y, hi, GEMM_NR, lo, n, 0);
+		halves_row(y, hi, apart, lo, n, 0);
 }
 INLINE void split_put(uint32_t *hi, const int apart, uint16_t *lo, const float *x, int64_t n)
 {
@@ -57,9 +57,9 @@ INLINE void split_range(const split_args *a, int64_t lo, int64_t hi, const int w
 				float *x = a->x + (j * a->k + from - a->at);
 				int whole = from == c0 && (to == c1 || !write);
 				if (!whole)
-					split_row(row, split_hi(a, j, c0), split_lo(a, j, c0), c1 - c0);
+					split_row(row, split_hi(a, j, c0), GEMM_NR, split_lo(a, j, c0), c1 - c0);
 				if (!write && whole)
-					split_row(x, split_hi(a, j, c0), split_lo(a, j, c0), to - from);
+					split_row(x, split_hi(a, j, c0), GEMM_NR, split_lo(a, j, c0), to - from);
 				else if (!write)
 					memcpy(x, row + (from - c0), (size_t)(to - from) * 4);
 				else if (whole)
@@ -87,7 +87,7 @@ static void k_split_gather(const void *args, int64_t lo, int64_t hi, int worker)
 	const split_args *a = args;
 	(void)worker;
 	for (int64_t t = lo; t < hi; t++)
-		split_row(a->x + t * a->k, split_hi(a, a->idx[t], 0), NULL, a->k);
+		split_row(a->x + t * a->k, split_hi(a, a->idx[t], 0), GEMM_NR, NULL, a->k);
 }
 
 /* rows of a panel from j0 on, columns c0 .. c1 of them in v: into the panels over k that linear_dx reads, neighbouring rows in one word */
@@ -116,10 +116,7 @@ static inline void split_panels(const split_args *a, int64_t lo, int64_t hi, int
 					words[j][w] = block[w * GEMM_NR + j];
 			for (int64_t j = 0; j < rows; j++) {
 				uint16_t *rest = split_lo(a, j0 + j, c0);
-				if (rest)
-					halves_row(v[j], words[j], 1, rest, cols, 1);
-				else
-					halves_row(v[j], words[j], 1, NULL, cols, 0);
+				split_row(v[j], words[j], 1, rest, cols);
 				if (a->o.g) {
 					optim_args o = a->o;
 					const int64_t at = (j0 + j) * a->k + c0;
